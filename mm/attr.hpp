@@ -1,0 +1,63 @@
+#pragma once
+
+// What a guest may do with a page, what kind of memory it is, and two bits that belong to the user.
+//
+//   Attr ram = rwx;   Attr uart = rw | Memory::device;   attr - Prot::w;   attr.allows(Prot::w)
+
+#include <cstdint>
+
+namespace slat {
+
+/// Rights. Execution has two: by the guest's user level (EL0, ring 3) and by its supervisor level. Only CPUs with
+/// FEAT_XNX or mode-based execute control tell them apart; elsewhere a format refuses one without the other.
+enum class Prot : std::uint8_t {
+  none = 0,
+  r = 1,
+  w = 2,
+  x_user = 4,
+  x_supervisor = 8,
+  x = x_user | x_supervisor,
+  rw = r | w,
+  rx = r | x,
+  rwx = r | w | x,
+};
+
+constexpr Prot operator|(Prot a, Prot b) { return Prot(std::uint8_t(a) | std::uint8_t(b)); }
+constexpr Prot operator&(Prot a, Prot b) { return Prot(std::uint8_t(a) & std::uint8_t(b)); }
+constexpr Prot operator-(Prot a, Prot b) { return Prot(std::uint8_t(a) & ~std::uint8_t(b)); }
+constexpr bool allows(Prot have, Prot want) { return (have & want) == want; }
+
+/// Memory types, strongest caching first. What a format lacks, it refuses.
+enum class Memory : std::uint8_t {
+  normal,         // write-back cacheable RAM
+  write_through,  // x86: WT
+  uncached,       // Arm: Normal Non-cacheable; x86: WC
+  device,         // Arm: Device-nGnRE; x86: UC. Never executable
+  device_strict,  // Arm: Device-nGnRnE; x86: UC. Never executable
+};
+constexpr bool is_device(Memory memory) { return memory == Memory::device || memory == Memory::device_strict; }
+
+/// The attributes of an area or of a leaf.
+struct Attr {
+  Prot prot = Prot::none;
+  Memory memory = Memory::normal;
+  std::uint8_t software = 0;  // 0 to 3, kept in the entry for the user; hardware and slat ignore it
+
+  constexpr bool allows(Prot want) const { return slat::allows(prot, want); }
+  friend constexpr bool operator==(Attr, Attr) = default;
+  friend constexpr Attr operator|(Attr a, Prot p) { return {a.prot | p, a.memory, a.software}; }
+  friend constexpr Attr operator-(Attr a, Prot p) { return {a.prot - p, a.memory, a.software}; }
+  friend constexpr Attr operator|(Attr a, Memory m) { return {a.prot, m, a.software}; }
+};
+
+inline constexpr Attr ro{Prot::r}, rw{Prot::rw}, rx{Prot::rx}, rwx{Prot::rwx};
+
+/// Hardware's two diaries about a leaf.
+struct Age {
+  bool accessed = false;
+  bool dirty = false;
+  friend constexpr bool operator==(Age, Age) = default;
+  friend constexpr Age operator|(Age a, Age b) { return {a.accessed || b.accessed, a.dirty || b.dirty}; }
+};
+
+}  // namespace slat

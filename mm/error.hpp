@@ -1,0 +1,95 @@
+#pragma once
+
+// Typed errors that name the offence: what rule, which argument, and which other range stood in the way.
+
+#include <cstdint>
+#include <string_view>
+
+#include <slat/mm/address.hpp>
+#include <slat/mm/text.hpp>
+
+namespace slat {
+
+enum class Errc : std::uint8_t {
+  already_exists,  // an area is there already (`other` is its range)
+  already_mapped,  // a translation is there already (`other` is its leaf)
+  invalid_param,   // size 0 for a map, align 0, start + size past 2^64
+  misaligned,      // not a multiple of the granule, or of what the format asks
+  out_of_range,    // past the input size (IPA bits) or the output size (physical address bits)
+  unsupported,     // an attribute that this format on this CPU cannot express
+  no_memory,       // no frame or index node left: nothing was changed
+  bad_state,       // a backend refused, or area and table do not fit together
+  busy,            // called from inside a hook of the same table
+};
+
+/// Which argument of the call is at fault.
+enum class Argument : std::uint8_t { none, start, size, host, attributes, align, limit, range, frames, nodes };
+
+/// An error is a value of 40 bytes: comparable by its code, printable as one sentence.
+struct [[nodiscard]] Error {
+  Errc code = Errc::bad_state;
+  Argument argument = Argument::none;
+  std::uint64_t value = 0;  // the offending argument, as given
+  GuestRange range{};       // what the call was asked to work on, where known
+  GuestRange other{};       // what stood in the way, where something did
+
+  friend constexpr bool operator==(const Error& a, Errc why) { return a.code == why; }
+  friend constexpr bool operator==(const Error&, const Error&) = default;
+};
+
+constexpr std::string_view name(Errc code) {
+  switch (code) {
+    case Errc::already_exists: return "an area already exists there";
+    case Errc::already_mapped: return "something is already mapped there";
+    case Errc::invalid_param: return "invalid parameter";
+    case Errc::misaligned: return "misaligned";
+    case Errc::out_of_range: return "out of range";
+    case Errc::unsupported: return "not supported by this format on this CPU";
+    case Errc::no_memory: return "out of memory";
+    case Errc::bad_state: return "the backend refused";
+    case Errc::busy: return "called from inside the table's own hook";
+  }
+  return "unknown error";
+}
+
+constexpr std::string_view name(Argument argument) {
+  switch (argument) {
+    case Argument::none: return "";
+    case Argument::start: return "start";
+    case Argument::size: return "size";
+    case Argument::host: return "host address";
+    case Argument::attributes: return "attributes";
+    case Argument::align: return "alignment";
+    case Argument::limit: return "limit";
+    case Argument::range: return "range";
+    case Argument::frames: return "table frames needed";
+    case Argument::nodes: return "index nodes needed";
+  }
+  return "";
+}
+
+/// One sentence, addresses in hex: "misaligned: start 0x1001 (asked for [0x1001, 0x2001))".
+template <TextSink Out>
+constexpr void print(Out& out, const Error& error) {
+  out(name(error.code));
+  if (error.argument != Argument::none) {
+    out(": ");
+    out(name(error.argument));
+    out(" ");
+    if (error.argument == Argument::frames || error.argument == Argument::nodes)
+      print_decimal(out, error.value);
+    else
+      print_hex(out, error.value);
+  }
+  if (!error.other.empty()) {
+    out(", in the way is ");
+    print_range(out, error.other);
+  }
+  if (!error.range.empty()) {
+    out(" (asked for ");
+    print_range(out, error.range);
+    out(")");
+  }
+}
+
+}  // namespace slat

@@ -1,0 +1,97 @@
+#pragma once
+
+// What hardware may still hold although the tables have changed: data that an edit gathers and a hook lowers to TLBI,
+// INVEPT or an ASID flush.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include <slat/mm/address.hpp>
+#include <slat/mm/geometry.hpp>
+
+namespace slat {
+
+/// Guest ranges whose translations are stale, no wider than they must be. It never forgets: a list that is full widens
+/// to `everything`, which is correct and only slower. A value; one thread at a time.
+class Stale {
+ public:
+  static constexpr std::size_t capacity = 16;
+  /// The level of a range whose leaves were of several sizes, or lay below an unlinked table: give no level hint.
+  static constexpr Level unknown_level = ~Level{0};
+
+  struct Range {
+    GuestRange range;  // aligned to the granule; for a split, the whole old block
+    Level level;       // of all its leaves, or unknown_level
+    bool tables;       // tables were unlinked here: cached table pointers must go too
+  };
+
+  constexpr bool empty() const { return count_ == 0 && !everything_; }
+  /// All of the guest's translations, table pointers too. ranges() is then empty.
+  constexpr bool everything() const { return everything_; }
+  /// Some table was unlinked, so intermediate walks must go, not only leaves.
+  constexpr bool tables() const { return tables_; }
+  /// Nothing moved, went away or changed its type: rights or A/D marks were taken away, and no more.
+  constexpr bool only_rights_shrank() const { return !empty() && only_rights_; }
+  constexpr std::span<const Range> ranges() const { return {ranges_.data(), count_}; }
+
+  constexpr bool overlaps(GuestRange range) const {
+    if (everything_) return true;
+    for (auto const& known : ranges())
+      if (known.range.overlaps(range)) return true;
+    return false;
+  }
+
+  /// `range` is aligned, not empty and does not reach 2^64.
+  constexpr void add(GuestRange range, Level level, bool tables, bool only_rights) {
+    only_rights_ = only_rights_ && only_rights;
+    tables_ = tables_ || tables;
+    if (everything_) return;
+    Range joined{range, level, tables};
+    // Joining keeps the list short; where one part owes table pointers and the other does not, neighbours stay apart.
+    std::size_t kept = 0;
+    for (auto const& known : ranges()) {
+      if (joins(known, joined))
+        absorb(joined, known);
+      else
+        ranges_[kept++] = known;
+    }
+    count_ = kept;
+    if (count_ == capacity) return add_everything(only_rights);
+    ranges_[count_++] = joined;
+  }
+
+  constexpr void add_everything(bool only_rights = false) {
+    only_rights_ = only_rights_ && only_rights;
+    everything_ = tables_ = true;
+    count_ = 0;
+  }
+
+  constexpr void clear() {
+    count_ = 0;
+    everything_ = tables_ = false;
+    only_rights_ = true;
+  }
+
+ private:
+  static constexpr bool joins(const Range& a, const Range& b) {
+    if (a.range.overlaps(b.range)) return true;
+    return a.tables == b.tables && (a.range.end() == b.range.begin || b.range.end() == a.range.begin);
+  }
+  static constexpr void absorb(Range& into, const Range& from) {
+    auto const begin = into.range.begin < from.range.begin ? into.range.begin : from.range.begin;
+    auto const end = into.range.end() < from.range.end() ? from.range.end() : into.range.end();
+    into.range = GuestRange::between(begin, end);
+    if (into.level != from.level) into.level = unknown_level;
+    into.tables = into.tables || from.tables;
+  }
+
+  std::array<Range, capacity> ranges_{};
+  std::size_t count_ = 0;
+  bool everything_ = false;
+  bool tables_ = false;
+  bool only_rights_ = true;
+};
+
+}  // namespace slat
