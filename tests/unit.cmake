@@ -1,0 +1,20 @@
+# One executable for each tests/unit/x_test.cpp, one test for each of its cases. GoogleTest is built from Debian's
+# sources with this tree's own compiler and flags: so the same file serves the sanitizers and the cross compiler.
+include(GoogleTest)
+set(GOOGLETEST_SOURCE_DIR /usr/src/googletest CACHE PATH "Sources of GoogleTest")
+set(BUILD_GMOCK OFF CACHE BOOL "")
+set(INSTALL_GTEST OFF CACHE BOOL "")
+add_subdirectory(${GOOGLETEST_SOURCE_DIR} googletest EXCLUDE_FROM_ALL SYSTEM)
+
+add_library(unit_test INTERFACE)
+target_link_libraries(unit_test INTERFACE slat::aarch64 slat::x86_64 GTest::gtest_main)
+target_include_directories(unit_test INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/tests)
+target_compile_options(unit_test INTERFACE -Wall -Wextra -Wconversion -Wshadow -Werror)
+
+file(GLOB sources CONFIGURE_DEPENDS unit/*.cpp)
+foreach(source IN LISTS sources)
+  cmake_path(GET source STEM name)
+  add_executable(${name} ${source})
+  target_link_libraries(${name} PRIVATE unit_test)
+  gtest_discover_tests(${name} TEST_PREFIX ${name}: DISCOVERY_TIMEOUT 60 PROPERTIES LABELS unit TIMEOUT 300)
+endforeach()
