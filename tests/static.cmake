@@ -1,0 +1,66 @@
+# What can be seen without building this tree: each check is one command of a second or two, so that a failure names
+# its file. `static_check(suite name command...)` registers one; ctest's label is the suite.
+set(scripts ${CMAKE_CURRENT_SOURCE_DIR}/scripts)
+function(static_check suite name)
+  add_test(NAME ${suite}:${name} COMMAND ${ARGN} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  set_tests_properties(${suite}:${name} PROPERTIES LABELS ${suite} TIMEOUT 300)
+endfunction()
+
+set(warnings -Wall -Wextra -Wconversion -Wshadow -Werror)
+set(host g++ -std=c++20 -Iinclude ${warnings})
+set(host_clang clang++-16 -std=c++20 -Iinclude ${warnings})
+set(arm aarch64-linux-gnu-g++ -std=c++20 -Iinclude ${warnings})
+set(arm_clang clang++-16 --target=aarch64-linux-gnu -std=c++20 -Iinclude ${warnings})
+
+# Freestanding: one object that instantiates the library asks the C library for nothing but the four mem functions.
+foreach(target IN ITEMS aarch64 x86_64)
+  foreach(compiler IN ITEMS gcc clang)
+    foreach(level IN ITEMS O0 O2)
+      static_check(freestanding ${target}-${compiler}-${level} ${scripts}/freestanding ${target} ${compiler} ${level})
+    endforeach()
+  endforeach()
+endforeach()
+static_check(freestanding catches-a-call-to-the-heap ${scripts}/expect_failure "may not need: _Znwm"
+             ${scripts}/freestanding x86_64 gcc O2 tests/freestanding/hosted.cpp)
+
+# Compile-fail: mistakes that must not compile, each beside its corrected twin.
+file(GLOB mistakes RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS compile_fail/*.cpp)
+foreach(mistake IN LISTS mistakes)
+  cmake_path(GET mistake STEM name)
+  static_check(compile_fail ${name}-gcc ${scripts}/compile_fail ${mistake} ${host})
+  static_check(compile_fail ${name}-clang ${scripts}/compile_fail ${mistake} ${host_clang})
+endforeach()
+
+# Headers: each public one compiles alone. What is Arm's compiles as Arm code, because one file of it holds asm.
+file(GLOB_RECURSE headers RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/mm/*.hpp
+     ${PROJECT_SOURCE_DIR}/arch/*.hpp)
+foreach(header IN LISTS headers)
+  set(compilers host host_clang)
+  if(header MATCHES "^arch/aarch64/")
+    set(compilers arm arm_clang)
+  endif()
+  foreach(compiler IN LISTS compilers)
+    static_check(headers ${header}-${compiler} ${${compiler}} -fsyntax-only -include slat/${header} -x c++ /dev/null)
+  endforeach()
+endforeach()
+
+# Includes: who may include what; and that each of these rules can fail.
+foreach(rule IN ITEMS mm arch set standard spelling machine)
+  static_check(includes ${rule} ${scripts}/includes ${rule})
+endforeach()
+static_check(includes every-rule-can-fail ${scripts}/includes_can_fail)
+
+# Format and lint.
+file(GLOB_RECURSE sources RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/hv/*.[ch]pp
+     ${PROJECT_SOURCE_DIR}/tests/*.[ch]pp ${PROJECT_SOURCE_DIR}/bench/*.[ch]pp)
+foreach(file IN LISTS headers sources)
+  static_check(format ${file} clang-format-16 --dry-run --Werror ${file})
+endforeach()
+list(FILTER sources EXCLUDE REGEX "^tests/compile_fail/|^tests/freestanding/hosted.cpp")
+foreach(file IN LISTS headers sources)
+  static_check(tidy ${file} ${scripts}/tidy ${file})
+endforeach()
+
+# Consumers: the library as other projects get it, running the README's own example.
+static_check(consumer installed ${scripts}/consumer installed)
+static_check(consumer fetched ${scripts}/consumer fetched)
