@@ -1,0 +1,114 @@
+#pragma once
+
+// One face for both kinds of backends. A backend that plans has its plan_* called before anything changes and its
+// commit_* in place of the operation; for one of the three operations alone, planning is nothing and the operation
+// acts.
+
+#include <type_traits>
+
+#include <slat/mm/address.hpp>
+#include <slat/mm/error.hpp>
+#include <slat/mm/mapping_backend.hpp>
+#include <slat/mm/memory_area.hpp>
+#include <slat/mm/result.hpp>
+
+namespace slat {
+
+/// The edit of a backend that has none.
+struct NoEdit {
+  Result<> ready() const { return {}; }
+};
+
+/// What a MemorySet calls, area by area. Stateless: the set's thread rules are all there is.
+template <class F, class PT, class B>
+struct BackendCalls {
+  static constexpr bool plans = PlanningBackend<B, F, PT>;
+  using Area = MemoryArea<F, B>;
+
+  static auto begin(PT& pt) {
+    if constexpr (plans)
+      return B::begin(pt);
+    else
+      return NoEdit{};
+  }
+  using Edit = decltype(begin(std::declval<PT&>()));
+
+  static Result<> plan_map(Area& area, Edit& edit) {
+    if constexpr (plans) return area.backend().plan_map(area.start(), area.size(), area.flags(), edit);
+    return {};
+  }
+  static Result<> plan_replace(Area& area, Edit& edit) {
+    if constexpr (plans) return area.backend().plan_replace(area.start(), area.size(), area.flags(), edit);
+    return {};
+  }
+  /// `part` is what of the area is concerned. It is planned for before the area is cut there.
+  static Result<> plan_unmap(Area& area, GuestRange part, Edit& edit) {
+    if constexpr (plans)
+      return on_part(area, part, [&](B& backend) { return backend.plan_unmap(part.begin, part.size, edit); });
+    return {};
+  }
+  static Result<> plan_protect(Area& area, GuestRange part, const F& flags, Edit& edit) {
+    if constexpr (plans)
+      return on_part(area, part, [&](B& backend) { return backend.plan_protect(part.begin, part.size, flags, edit); });
+    return {};
+  }
+
+  static Result<> map(Area& area, PT& pt, Edit& edit) {
+    if constexpr (plans) {
+      area.backend().commit_map(area.start(), area.size(), area.flags(), edit);
+      return {};
+    } else {
+      return verdict(area.backend().map(area.start(), area.size(), area.flags(), pt), area.range());
+    }
+  }
+  static Result<> unmap(Area& area, PT& pt, Edit& edit) {
+    if constexpr (plans) {
+      area.backend().commit_unmap(area.start(), area.size(), edit);
+      return {};
+    } else {
+      return verdict(area.backend().unmap(area.start(), area.size(), pt), area.range());
+    }
+  }
+  static Result<> protect(Area& area, const F& flags, PT& pt, Edit& edit) {
+    if constexpr (plans) {
+      area.backend().commit_protect(area.start(), area.size(), flags, edit);
+      return {};
+    } else {
+      return verdict(area.backend().protect(area.start(), area.size(), flags, pt), area.range());
+    }
+  }
+  /// The area is about to be replaced: a backend that plans leaves it in place until map_over().
+  static Result<> give_way(Area& area, PT& pt, Edit& edit) {
+    if constexpr (plans) {
+      area.backend().replaced(area.start(), area.size(), edit);
+      return {};
+    } else {
+      return unmap(area, pt, edit);
+    }
+  }
+  static Result<> map_over(Area& area, PT& pt, Edit& edit) {
+    if constexpr (plans) {
+      area.backend().commit_replace(area.start(), area.size(), area.flags(), edit);
+      return {};
+    } else {
+      return map(area, pt, edit);
+    }
+  }
+
+ private:
+  /// `act` with the backend that the part will have once it is cut off.
+  template <class Act>
+  static Result<> on_part(Area& area, GuestRange part, Act act) {
+    if (!MovingBackend<B> || part.begin == area.start()) return act(area.backend());
+    B moved = area.backend_at(part.begin);
+    return act(moved);
+  }
+
+  static Result<> verdict(bool done, GuestRange range) {
+    if (done) return {};
+    return Error{.code = Errc::bad_state, .range = range};
+  }
+  static Result<> verdict(const Result<>& done, GuestRange) { return done; }
+};
+
+}  // namespace slat

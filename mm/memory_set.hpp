@@ -1,0 +1,293 @@
+#pragma once
+
+// What a guest may see and how: a sorted set of disjoint areas that drives a page table through the backend that each
+// area carries.
+//
+//   MemorySet<Attr, Table, Backend> set;
+//   SLAT_TRY(set.map({0x4000'0000_gpa, 1_GiB, rwx, Linear{0x1'0000'0000_hpa}}, table));
+//   SLAT_TRY(set.protect(0x4020'0000_gpa, 2_MiB, [](Attr a) { return a - Prot::w; }, table));
+//
+// Every edit is: check, set memory aside, plan, cut the areas at both ends of the range, act on whole areas. Until the
+// cut nothing has changed. Where the backend can plan, nothing fails after it, so that a call is all or nothing; where
+// it has the three operations alone, a failing one stops the call, and the set describes what the table then holds.
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <utility>
+
+#include <slat/mm/address.hpp>
+#include <slat/mm/area_audit.hpp>
+#include <slat/mm/area_index.hpp>
+#include <slat/mm/attr.hpp>
+#include <slat/mm/audit.hpp>
+#include <slat/mm/backend_calls.hpp>
+#include <slat/mm/error.hpp>
+#include <slat/mm/mapping_backend.hpp>
+#include <slat/mm/memory_area.hpp>
+#include <slat/mm/node_source.hpp>
+#include <slat/mm/result.hpp>
+
+namespace slat {
+
+/// Whether find_free_area() goes on below its hint when nothing is free above it.
+enum class Wrap : std::uint8_t { no, yes };
+
+/// A set does not own a table: it is given the same one in every call. Destroying a set returns its index nodes and
+/// leaves the table alone. One writer at a time, for all members that are not const (and for the table they are given);
+/// const members may run in any number of threads beside each other, not beside the writer. What `find` and `iter` hand
+/// out holds until the next call of a writer's member. `update` and sinks are called with the set in use: they must not
+/// touch it.
+template <std::copyable F, class PT, MappingBackend<F, PT> B, NodeSource Nodes = DefaultNodes>
+class MemorySet {
+ public:
+  using Area = MemoryArea<F, B>;
+
+  MemorySet() requires std::default_initializable<Nodes> = default;
+  explicit MemorySet(Nodes nodes) : areas_{std::move(nodes)} {}
+  /// The source is empty afterwards.
+  MemorySet(MemorySet&&) noexcept = default;
+  MemorySet& operator=(MemorySet&&) noexcept = default;
+
+  std::size_t len() const { return areas_.size(); }
+  bool is_empty() const { return areas_.size() == 0; }
+  /// The area that holds `at`, or null.
+  const Area* find(GuestPhys at) const { return areas_.find(at); }
+  /// Whether any area shares an address with `range`.
+  bool overlaps(GuestRange range) const { return !areas_.touching(range).empty(); }
+  /// All areas in address order, for a range-based for.
+  AreaRun<const Area*> iter() const { return {areas_.begin(), areas_.end()}; }
+
+  /// Adds `area`, which joins no neighbour. What overlaps it is `already_exists`, or replaced when `unmap_overlap`.
+  Result<> map(Area area, PT& pt, bool unmap_overlap = false) {
+    auto const range = area.range();
+    if (range.empty()) return Error{.code = Errc::invalid_param, .argument = Argument::size, .range = range};
+    SLAT_TRY(check(range));
+    auto edit = Calls::begin(pt);
+    SLAT_TRY(edit.ready());
+
+    auto const old = areas_.touching(range);
+    if (old.empty()) {
+      auto room = SLAT_TRY(reserve(1, range));
+      SLAT_TRY(Calls::plan_map(area, edit));
+      SLAT_TRY(Calls::map(area, pt, edit));
+      areas_.adopt(std::move(room));
+    } else {
+      if (!unmap_overlap) return Error{.code = Errc::already_exists, .range = range, .other = old.first->range()};
+      auto const seams = seams_of(range, old);
+      auto room = SLAT_TRY(reserve(seams.cuts(), range));
+      SLAT_TRY(Calls::plan_replace(area, edit));
+      areas_.adopt(std::move(room));
+      cut(range, seams);
+      if (auto const done = replace(area, pt, edit); !done) {
+        mend(range, seams);
+        return done;
+      }
+    }
+    areas_.insert(std::move(area));
+    areas_.trim();
+    return {};
+  }
+
+  /// Removes what lies in the range: areas inside go, areas at its ends shrink, an area around it is split.
+  Result<> unmap(GuestPhys start, std::uint64_t size, PT& pt) {
+    GuestRange const range{start, size};
+    SLAT_TRY(check(range));
+    if (range.empty()) return {};
+    auto edit = Calls::begin(pt);
+    SLAT_TRY(edit.ready());
+
+    auto const old = areas_.touching(range);
+    auto const seams = seams_of(range, old);
+    auto room = SLAT_TRY(reserve(seams.cuts(), range));
+    for (auto& area : old) SLAT_TRY(Calls::plan_unmap(area, range.clamp_to(area.range()), edit));
+    areas_.adopt(std::move(room));
+    cut(range, seams);
+    auto const done = remove(areas_.touching(range), pt, edit);
+    mend(range, seams);
+    return done;
+  }
+
+  /// Unmaps everything. Needs no memory.
+  Result<> clear(PT& pt) {
+    auto edit = Calls::begin(pt);
+    SLAT_TRY(edit.ready());
+    AreaRun<Position> const all{areas_.begin(), areas_.end()};
+    for (auto& area : all) SLAT_TRY(Calls::plan_unmap(area, area.range(), edit));
+    return remove(all, pt, edit);
+  }
+
+  /// Asks `update(old flags)` for the new flags of each area that the range touches, and changes what lies in the
+  /// range: nothing where the answer is nullopt. `update` is pure: it is asked twice at most for an area. At the two
+  /// ends of the range, parts that have become equal and contiguous (again) are one area afterwards.
+  template <class Update>
+  requires std::invocable<Update&, const F&> &&
+           std::convertible_to<std::invoke_result_t<Update&, const F&>, std::optional<F>>
+  Result<> protect(GuestPhys start, std::uint64_t size, Update update, PT& pt) {
+    GuestRange const range{start, size};
+    SLAT_TRY(check(range));
+    if (range.empty()) return {};
+    auto edit = Calls::begin(pt);
+    SLAT_TRY(edit.ready());
+
+    auto old = areas_.touching(range);
+    if (old.empty()) return {};
+    // The areas at the ends are asked first: whether they are cut depends on the answer.
+    auto const ask = [&](const Area& area) -> std::optional<F> { return update(area.flags()); };
+    auto const first = ask(*old.first);
+    auto const last = old.first + 1 == old.last ? first : ask(old.last[-1]);
+    auto const answer = [&](auto at) {
+      if (at == old.first) return first;
+      return at + 1 == old.last ? last : ask(*at);
+    };
+    auto seams = seams_of(range, old);
+    if (!first) seams.begin = Seam::kept;
+    if (!last) seams.end = Seam::kept;
+
+    auto room = SLAT_TRY(reserve(seams.cuts(), range));
+    if constexpr (Calls::plans)
+      for (auto at = old.first; at != old.last; ++at)
+        if (auto const next = answer(at)) SLAT_TRY(Calls::plan_protect(*at, range.clamp_to(at->range()), *next, edit));
+    areas_.adopt(std::move(room));
+    cut(range, seams);
+
+    Result<> done;
+    old = areas_.touching(range);
+    for (auto at = old.first; at != old.last; ++at) {
+      auto next = answer(at);
+      if (!next) continue;
+      done = Calls::protect(*at, *next, pt, edit);
+      if (!done) break;
+      if (at == old.first && (seams.begin == Seam::cut || differ(at->flags(), *next))) seams.begin = Seam::changed;
+      if (at + 1 == old.last && (seams.end == Seam::cut || differ(at->flags(), *next))) seams.end = Seam::changed;
+      at->protect(*std::move(next));
+    }
+    mend(range, seams);
+    return done;
+  }
+
+  /// What a stage-2 fault at `at` comes to, by the area that holds it: see Resolution.
+  Result<Resolution> resolve(GuestPhys at, Prot access, PT& pt) requires requires(B& b, const F& flags) {
+    { b.resolve(at, access, flags, pt) } -> std::same_as<Result<Resolution>>;
+  } {
+    auto const area = areas_.find(at);
+    if (area == nullptr) return Resolution::unknown;
+    return area->backend().resolve(at, access, area->flags(), pt);
+  }
+
+  /// Calls `sink(GuestRange)` for each run in the range that was written (or read, as `what` asks), and clears the
+  /// marks.
+  template <class Sink>
+  requires requires(GuestRange range, Age what, Sink& sink, PT& pt) {
+    { B::harvest(range, what, sink, pt) } -> std::same_as<Result<>>;
+  } Result<> harvest(GuestRange range, Sink&& sink, PT& pt, Age what = {.accessed = false, .dirty = true}) {
+    SLAT_TRY(check(range));
+    if (range.empty()) return {};
+    return B::harvest(range, what, sink, pt);
+  }
+
+  /// The lowest address at or above `hint` where `size` bytes, aligned, lie inside `limit` and touch no area; with
+  /// Wrap::yes the lowest one below it when there is none above. Nothing when there is none: that is no error.
+  Result<std::optional<GuestPhys>> find_free_area(GuestPhys hint, std::uint64_t size, GuestRange limit,
+                                                  std::uint64_t align, Wrap wrap = Wrap::no) const {
+    if (size == 0) return Error{.code = Errc::invalid_param, .argument = Argument::size};
+    if (!is_power_of_two(align)) return Error{.code = Errc::invalid_param, .argument = Argument::align, .value = align};
+    if (limit.wraps())
+      return Error{.code = Errc::invalid_param, .argument = Argument::limit, .value = limit.size, .range = limit};
+    auto found = areas_.next_gap(hint, size, limit, align);
+    if (!found && wrap == Wrap::yes) found = areas_.next_gap(limit.begin, size, limit, align);
+    return found;
+  }
+
+  /// Whether the areas are in order, and area, gaps and table agree as far as the backend can tell.
+  Audit audit(PT& pt) const { return audit_areas<B, F>(iter(), pt); }
+
+ private:
+  using Calls = BackendCalls<F, PT, B>;
+  using Position = typename AreaIndex<Area, Nodes>::Position;
+
+  /// What this call has done at one end of its range.
+  enum class Seam : std::uint8_t {
+    kept,     // nothing
+    cut,      // one area was made two, which differ in nothing
+    changed,  // the part inside the range has other flags than before, or was cut off and has had flags given to it
+  };
+  struct Seams {
+    Seam begin = Seam::kept;
+    Seam end = Seam::kept;
+    std::size_t cuts() const { return std::size_t{begin == Seam::cut} + std::size_t{end == Seam::cut}; }
+  };
+
+  static Result<> check(GuestRange range) {
+    if (!range.wraps()) return {};
+    return Error{.code = Errc::invalid_param, .argument = Argument::size, .value = range.size, .range = range};
+  }
+
+  auto reserve(std::size_t more, GuestRange range) -> Result<typename AreaIndex<Area, Nodes>::Room> {
+    if (auto room = areas_.reserve(more)) return *std::move(room);
+    return Error{.code = Errc::no_memory, .argument = Argument::nodes, .value = more, .range = range};
+  }
+
+  /// Where the areas that `range` touches are to be cut.
+  static Seams seams_of(GuestRange range, AreaRun<Position> touched) {
+    if (touched.empty()) return {};
+    return {touched.first->start() < range.begin ? Seam::cut : Seam::kept,
+            touched.last[-1].range().last() > range.last() ? Seam::cut : Seam::kept};
+  }
+  void cut(GuestRange range, Seams seams) {
+    if (seams.begin == Seam::cut) areas_.cut(range.begin);
+    if (seams.end == Seam::cut) areas_.cut(range.end());
+  }
+  /// Undoes a cut that came to nothing, and joins what a change has made one again.
+  void mend(GuestRange range, Seams seams) {
+    mend(range.begin, seams.begin);
+    mend(range.end(), seams.end);
+  }
+  void mend(GuestPhys at, Seam seam) {
+    if (seam == Seam::kept) return;
+    auto const both = areas_.seam(at);
+    if (both && (seam == Seam::cut || both->first->continued_by(*both->last))) areas_.join(*both);
+  }
+  static bool differ(const F& a, const F& b) {
+    if constexpr (std::equality_comparable<F>) return !(a == b);
+    return false;  // nor can they ever be found equal
+  }
+
+  /// Unmaps these areas, up to the first that fails, and forgets those that are gone.
+  Result<> remove(AreaRun<Position> run, PT& pt, typename Calls::Edit& edit) {
+    Result<> done;
+    auto at = run.first;
+    for (; at != run.last; ++at) {
+      done = Calls::unmap(*at, pt, edit);
+      if (!done) break;
+    }
+    areas_.erase(run.first, at);
+    areas_.trim();
+    return done;
+  }
+
+  /// Puts `area`, not yet in the index, where the areas in its range are. After a failure these are mapped again, and
+  /// the set keeps those for which that did not fail too.
+  Result<> replace(Area& area, PT& pt, typename Calls::Edit& edit) {
+    auto const old = areas_.touching(area.range());
+    Result<> done;
+    auto at = old.first;
+    for (; at != old.last; ++at) {
+      done = Calls::give_way(*at, pt, edit);
+      if (!done) break;
+    }
+    if (done) done = Calls::map_over(area, pt, edit);
+    if (done) {
+      areas_.erase(old.first, old.last);
+    } else {
+      while (at != old.first)
+        if (!Calls::map(*--at, pt, edit)) at = areas_.erase(at, at + 1);
+    }
+    return done;
+  }
+
+  AreaIndex<Area, Nodes> areas_;
+};
+
+}  // namespace slat
