@@ -23,7 +23,21 @@ enum class Errc : std::uint8_t {
 };
 
 /// Which argument of the call is at fault.
-enum class Argument : std::uint8_t { none, start, size, host, attributes, align, limit, range, frames, nodes };
+enum class Argument : std::uint8_t {
+  none,
+  start,
+  size,
+  host,
+  attributes,
+  align,
+  limit,
+  range,
+  frames,
+  nodes,
+  granule,
+  input_bits,
+  levels,
+};
 
 /// An error is a value of 40 bytes: comparable by its code, printable as one sentence.
 struct [[nodiscard]] Error {
@@ -64,6 +78,9 @@ constexpr std::string_view name(Argument argument) {
     case Argument::range: return "range";
     case Argument::frames: return "table frames needed";
     case Argument::nodes: return "index nodes needed";
+    case Argument::granule: return "granule";
+    case Argument::input_bits: return "guest address bits";
+    case Argument::levels: return "levels";
   }
   return "";
 }
@@ -76,7 +93,8 @@ constexpr void print(Out& out, const Error& error) {
     out(": ");
     out(name(error.argument));
     out(" ");
-    if (error.argument == Argument::frames || error.argument == Argument::nodes)
+    if (error.argument == Argument::frames || error.argument == Argument::nodes ||
+        error.argument == Argument::input_bits || error.argument == Argument::levels)
       print_decimal(out, error.value);
     else
       print_hex(out, error.value);
