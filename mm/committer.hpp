@@ -1,0 +1,278 @@
+#pragma once
+
+// The half of a call that cannot fail: it writes, taking its frames from the reserve that the plan filled.
+//
+// A table is filled before it is linked. A block that the range cuts is divided off to the side: where its slot must
+// break, the new table is born with the change in it; where it may be swapped live, it is linked as an equal translation
+// first, and its children are rewritten after, under the same invalidation.
+
+#include <optional>
+
+#include <slat/mm/changes.hpp>
+#include <slat/mm/tree.hpp>
+
+namespace slat::detail {
+
+template <class Tree>
+class Committer {
+ public:
+  explicit Committer(Tree& tree) : tree_{tree}, geometry_{tree.geometry} {}
+
+  void operator()(const Map& change) { map(change); }
+  void operator()(const Replace& change) { map(change); }
+  void operator()(const Unmap& change) {
+    if (!change.range.empty()) unmap(tree_.root, geometry_.root, change.range, true);
+  }
+  void operator()(const Protect& change) {
+    if (!change.range.empty()) protect(tree_.root, geometry_.root, change.range, true, change.attr);
+  }
+  void operator()(const Split& change) {
+    if (!change.range.empty()) split(tree_.root, geometry_.root, change.range, true);
+  }
+  void operator()(const Coalesce& change) {
+    if (!change.range.empty()) coalesce(tree_.root, geometry_.root, change.range, true);
+  }
+
+  /// Takes the marks `what` from every leaf that lies wholly in `range`, and tells `report` of every marked leaf's part.
+  template <class Report>
+  void harvest(GuestRange range, Age what, Report report) {
+    if (!range.empty()) harvest(tree_.root, geometry_.root, range, true, what, report);
+  }
+
+ private:
+  // ---- map -----------------------------------------------------------------------------------------------------------
+
+  struct Mapping {
+    std::uint64_t skew;  // host address minus guest address
+    Attr attr;
+    Level top;
+
+    HostPhys host(GuestPhys at) const { return HostPhys{at.raw() + skew}; }
+  };
+  bool fits(const Mapping& m, Level level) const { return level <= m.top && (m.skew & (geometry_.span(level) - 1)) == 0; }
+
+  template <class Change>
+  void map(const Change& change) {
+    Mapping const mapping{change.host.raw() - change.range.begin.raw(), change.attr, tree_.format.top_leaf(change.attr)};
+    map(tree_.root, geometry_.root, change.range, true, mapping);
+  }
+
+  void map(HostPhys table, Level level, GuestRange range, bool live, const Mapping& m) {
+    tree_.each(table, level, range, live, [&](const Slot& slot, Entry e, GuestRange part) {
+      bool const covered = part == slot.span;
+      // Hardware may still write through what was here: nobody will read the marks of what goes, so assume the worst.
+      bool const dirty = e != 0 || tree_.stale.overlaps(slot.span);
+      if (covered && fits(m, level))
+        tree_.put(slot, leaf(level, part.begin, m, dirty), Step::replace);
+      else if (covered || e == 0)
+        tree_.put(slot, tree_.format.table(level, build(level - 1, part, m, dirty)), Step::replace);
+      else if (tree_.meaning(level, e) == Kind::table)
+        map(tree_.format.address(level, e), level - 1, part, live && !tree_.broken(level, e), m);
+      else
+        cut(slot, e, part, [&](HostPhys below, bool linked) { map(below, level - 1, part, linked, m); });
+      return true;
+    });
+  }
+
+  Entry leaf(Level level, GuestPhys at, const Mapping& m, bool dirty) const {
+    Entry const e = tree_.format.leaf(level, m.host(at), m.attr);
+    return dirty ? tree_.format.aged(level, e, {true, true}) : e;
+  }
+
+  /// A new table that maps `part` of what it translates, and nothing else.
+  HostPhys build(Level level, GuestRange part, const Mapping& m, bool dirty) {
+    auto const table = tree_.take();
+    Entry* const entries = tree_.frames->view(table);
+    auto const first = geometry_.index(part.begin, level);
+    auto const last = geometry_.index(part.last(), level);
+    for (std::size_t i = 0; i != first; ++i) entries[i] = 0;
+    auto at = part.begin;
+    for (std::size_t i = first; i <= last; ++i) {
+      auto const span = geometry_.slot(at, level);
+      auto const piece = part.clamp_to(span);
+      entries[i] = piece == span && fits(m, level)
+                       ? leaf(level, at, m, dirty)
+                       : tree_.format.table(level, build(level - 1, piece, m, dirty));
+      at = span.end();
+    }
+    for (std::size_t i = last + 1; i != geometry_.entries(level); ++i) entries[i] = 0;
+    tree_.word(table) = last + 1 - first;
+    return table;
+  }
+
+  // ---- unmap, protect --------------------------------------------------------------------------------------------------
+
+  void unmap(HostPhys table, Level level, GuestRange range, bool live) {
+    tree_.each(table, level, range, live, [&](const Slot& slot, Entry e, GuestRange part) {
+      Kind const kind = tree_.meaning(level, e);
+      if (kind == Kind::absent) return true;
+      if (part == slot.span || (kind == Kind::table && becomes_empty(tree_.format.address(level, e), level - 1, part)))
+        tree_.put(slot, 0, Step::replace);
+      else if (kind == Kind::table)
+        unmap(tree_.format.address(level, e), level - 1, part, live && !tree_.broken(level, e));
+      else
+        cut(slot, e, part, [&](HostPhys below, bool linked) { unmap(below, level - 1, part, linked); });
+      return true;
+    });
+  }
+
+  /// Decided before the first store, so that the highest slot that becomes empty is unlinked by one store.
+  bool becomes_empty(HostPhys table, Level level, GuestRange range) const {
+    auto left = tree_.used(table);
+    if (left > (range.size >> geometry_.shift(level)) + 2) return false;
+    tree_.each(table, level, range, true, [&](const Slot& slot, Entry e, GuestRange part) {
+      if (e == 0) return true;
+      bool const goes = part == slot.span || (tree_.meaning(level, e) == Kind::table &&
+                                              becomes_empty(tree_.format.address(level, e), level - 1, part));
+      if (goes) --left;
+      return goes;
+    });
+    return left == 0;
+  }
+
+  void protect(HostPhys table, Level level, GuestRange range, bool live, const Attr& attr) {
+    tree_.each(table, level, range, live, [&](const Slot& slot, Entry e, GuestRange part) {
+      Kind const kind = tree_.meaning(level, e);
+      if (kind == Kind::absent) return true;
+      if (kind == Kind::table) {
+        protect(tree_.format.address(level, e), level - 1, part, live && !tree_.broken(level, e), attr);
+        return true;
+      }
+      Entry const now = tree_.mended(level, e);
+      Entry const next = tree_.format.recast(level, now, attr);
+      if (next == now) return true;
+      if (part == slot.span && level <= tree_.format.top_leaf(attr))
+        tree_.put(slot, next, Step::recast);
+      else
+        cut(slot, e, part, [&](HostPhys below, bool linked) { protect(below, level - 1, part, linked, attr); });
+      return true;
+    });
+  }
+
+  // ---- cutting blocks --------------------------------------------------------------------------------------------------
+
+  /// Divides the leaf `e`, then has `change(table, live)` done to the part of the new table that the range covers.
+  template <class Change>
+  void cut(const Slot& slot, Entry e, GuestRange part, Change change) {
+    auto const level = slot.level;
+    Entry const block = tree_.mended(level, e);
+    bool const live = slot.live && !tree_.broken(level, e);
+    if (live && !tree_.must_break(slot, e, tree_.format.table(level, HostPhys{0}), Step::divide)) {
+      auto const below = divide(block, slot, part, [](GuestRange span, GuestRange edge) { return edge != span; });
+      tree_.put(slot, tree_.format.table(level, below), Step::divide);
+      change(below, true);
+    } else {
+      auto const below = divide(block, slot, part, [](GuestRange, GuestRange) { return false; });
+      change(below, false);
+      tree_.put(slot, tree_.format.table(level, below), Step::divide);
+    }
+  }
+
+  /// A table that translates as the leaf `block` of `slot` does. Its children are divided in turn where `deeper(span,
+  /// part of the range in it)` says so.
+  template <class Deeper>
+  HostPhys divide(Entry block, const Slot& slot, GuestRange part, Deeper deeper) {
+    auto const table = tree_.take();
+    Entry* const entries = tree_.frames->view(table);
+    auto const level = slot.level - 1;
+    auto const count = geometry_.entries(level);
+    auto span = geometry_.slot(slot.span.begin, level);
+    for (std::size_t i = 0; i != count; ++i) {
+      Entry const child = tree_.format.child(slot.level, block, i);
+      auto const touched = part.clamp_to(span);
+      if (level != 0 && !touched.empty() && deeper(span, touched))
+        entries[i] = tree_.format.table(level, divide(child, {table, level, span, entries + i, false}, touched, deeper));
+      else
+        entries[i] = child;
+      span.begin = span.end();
+    }
+    tree_.word(table) = count;
+    return table;
+  }
+
+  void split(HostPhys table, Level level, GuestRange range, bool live) {
+    if (level == 0) return;
+    // Where slots break, so many wait for one invalidation: the rest of the guest goes on meanwhile.
+    constexpr unsigned batch = 512;
+    tree_.each(table, level, range, live, [&](const Slot& slot, Entry e, GuestRange part) {
+      switch (tree_.meaning(level, e)) {
+        case Kind::table:
+          split(tree_.format.address(level, e), level - 1, part, live && !tree_.broken(level, e));
+          break;
+        case Kind::leaf: {
+          auto const below =
+              divide(tree_.mended(level, e), slot, part, [](GuestRange, GuestRange) { return true; });
+          tree_.put(slot, tree_.format.table(level, below), Step::divide);
+          if (tree_.breaks >= batch) tree_.settle();
+          break;
+        }
+        default: break;
+      }
+      return true;
+    });
+  }
+
+  // ---- coalescing ------------------------------------------------------------------------------------------------------
+
+  void coalesce(HostPhys table, Level level, GuestRange range, bool live) {
+    if (level == 0) return;
+    tree_.each(table, level, range, live, [&](const Slot& slot, Entry e, GuestRange part) {
+      if (tree_.meaning(level, e) != Kind::table) return true;
+      auto const below = tree_.format.address(level, e);
+      bool const linked = live && !tree_.broken(level, e);
+      coalesce(below, level - 1, part, linked);
+      if (part != slot.span) return true;
+      if (auto const block = united(below, level, linked)) tree_.put(slot, *block, Step::unite);
+      return true;
+    });
+  }
+
+  /// The leaf at `level` that translates as `table` below it does, if there is one.
+  std::optional<Entry> united(HostPhys table, Level level, bool live) const {
+    auto const& format = tree_.format;
+    auto const below = level - 1;
+    Entry* const entries = tree_.frames->view(table);
+    auto const read = [&](std::size_t i) { return tree_.mended(below, live ? tree_.load(entries + i) : entries[i]); };
+    auto const count = geometry_.entries(below);
+    Entry const first = read(0);
+    if (tree_.used(table) != count || tree_.meaning(below, first) != Kind::leaf) return {};
+    if (level > format.top_leaf(format.attr(below, first))) return {};
+    if (!format.address(below, first).aligned_to(geometry_.span(level))) return {};
+    Entry const block = format.parent(level, format.plain(below, first));
+    Age age{};
+    for (std::size_t i = 0; i != count; ++i) {
+      Entry const e = read(i);
+      if (tree_.meaning(below, e) != Kind::leaf || format.plain(below, e) != format.child(level, block, i)) return {};
+      age = age | format.age(below, e);
+    }
+    // Hardware may set a mark in the table after it was read here and before it is unlinked: assume that it did.
+    return format.aged(level, block, live ? age | format.hardware_age() : age);
+  }
+
+  // ---- harvest ---------------------------------------------------------------------------------------------------------
+
+  template <class Report>
+  void harvest(HostPhys table, Level level, GuestRange range, bool live, Age what, Report& report) {
+    tree_.each(table, level, range, live, [&](const Slot& slot, Entry e, GuestRange part) {
+      switch (tree_.meaning(level, e)) {
+        case Kind::table:
+          harvest(tree_.format.address(level, e), level - 1, part, live && !tree_.broken(level, e), what, report);
+          break;
+        case Kind::leaf: {
+          Age const age = tree_.format.age(level, tree_.mended(level, e));
+          if (!(age.accessed && what.accessed) && !(age.dirty && what.dirty)) break;
+          report(part);
+          if (part == slot.span) tree_.clear_age(slot, e, what);
+          break;
+        }
+        default: break;
+      }
+      return true;
+    });
+  }
+
+  Tree& tree_;
+  const Geometry& geometry_;
+};
+
+}  // namespace slat::detail

@@ -1,0 +1,107 @@
+#pragma once
+
+// What can be read back from a table.
+
+#include <slat/mm/concepts.hpp>
+#include <slat/mm/text.hpp>
+
+namespace slat {
+
+/// One slot's translation, decoded.
+struct Leaf {
+  Kind kind = Kind::absent;  // broken: what follows is what it will be, and no CPU can use it now
+  Level level = 0;
+  GuestRange range{};  // all that the slot translates; for absent, all that is known to be absent
+  HostPhys host{};     // of range.begin
+  Attr attr{};
+  Age age{};
+  Entry entry = 0;  // as it stands in the table
+
+  /// Where `at`, an address in `range`, translates to.
+  constexpr HostPhys host_of(GuestPhys at) const { return host + (at - range.begin); }
+};
+
+/// "rwx", "r--", "rwU" (execute at user level only), "rwS" (at supervisor level only).
+template <TextSink Out>
+constexpr void print(Out& out, Prot prot) {
+  out(allows(prot, Prot::r) ? "r" : "-");
+  out(allows(prot, Prot::w) ? "w" : "-");
+  bool const user = allows(prot, Prot::x_user);
+  bool const supervisor = allows(prot, Prot::x_supervisor);
+  out(user && supervisor ? "x" : user ? "U" : supervisor ? "S" : "-");
+}
+
+constexpr std::string_view name(Memory memory) {
+  switch (memory) {
+    case Memory::normal: return "normal";
+    case Memory::write_through: return "write-through";
+    case Memory::uncached: return "uncached";
+    case Memory::device: return "device";
+    case Memory::device_strict: return "device-strict";
+  }
+  return "unknown";
+}
+
+template <TextSink Out>
+constexpr void print(Out& out, const Attr& attr) {
+  print(out, attr.prot);
+  out(" ");
+  out(name(attr.memory));
+  if (attr.software != 0) {
+    out(" sw");
+    print_decimal(out, attr.software);
+  }
+}
+
+/// Merges equal neighbours and prints a line for each run:
+///   [0x40000000, 0x80000000) -> 0x80000000  1G x1  rwx normal  AD
+template <TextSink Out>
+class Dump {
+ public:
+  explicit constexpr Dump(Out& out) : out_{&out} {}
+
+  constexpr void operator()(const Leaf& leaf) {
+    if (count_ != 0 && continues(leaf)) {
+      run_.range.size += leaf.range.size;
+      ++count_;
+      return;
+    }
+    finish();
+    run_ = leaf;
+    count_ = 1;
+    leaf_size_ = leaf.range.size;
+  }
+  /// Prints the last run.
+  constexpr void finish() {
+    if (count_ == 0) return;
+    auto& out = *out_;
+    print_range(out, run_.range);
+    out(" -> ");
+    print_hex(out, run_.host.raw());
+    out("  ");
+    print_size(out, leaf_size_);
+    out(" x");
+    print_decimal(out, count_);
+    out("  ");
+    print(out, run_.attr);
+    out("  ");
+    out(run_.age.accessed ? "A" : "-");
+    out(run_.age.dirty ? "D" : "-");
+    if (run_.kind == Kind::broken) out("  broken");
+    out("\n");
+    count_ = 0;
+  }
+
+ private:
+  constexpr bool continues(const Leaf& leaf) const {
+    return leaf.range.begin == run_.range.end() && leaf.host == run_.host + run_.range.size && leaf.attr == run_.attr &&
+           leaf.age == run_.age && leaf.kind == run_.kind && leaf.range.size == leaf_size_;
+  }
+
+  Out* out_;
+  Leaf run_{};
+  std::uint64_t count_ = 0;
+  std::uint64_t leaf_size_ = 0;
+};
+
+}  // namespace slat

@@ -1,0 +1,291 @@
+#pragma once
+
+// A second-stage translation table of any format.
+//
+//   auto table = PageTable<aarch64::Stage2<>, FramePool, aarch64::Tlb>::create(format, pool, tlb);
+//   table->map({0x4000'0000_gpa, 1_GiB}, 0x8000'0000_hpa, rwx);
+//   table->protect({0x4020'0000_gpa, 64_MiB}, rx);             // one shootdown
+//   auto edit = table->edit();                                 // or: one for all until the scope ends
+
+#include <slat/mm/committer.hpp>
+#include <slat/mm/leaf.hpp>
+#include <slat/mm/planner.hpp>
+#include <slat/mm/table_audit.hpp>
+
+namespace slat {
+
+/// A tree of tables, from its root down, and all that may be done to it. Every call is all or nothing: what can fail
+/// fails before the first live store, and a call that returns an error has changed nothing. Every call is an edit: the
+/// hook runs at most once, at its end, and frames are released after it; edit() makes a wider one.
+///
+/// Threads: one writer at a time, under the caller's lock. query() may run in any thread beside the writer where the hook
+/// has wait_for_readers(), else only while no edit unlinks tables. Hardware walks beside everything. A hook must not call
+/// back: it gets Errc::busy.
+template <TableFormat F, FrameSource Frames, InvalidationHook Hook>
+class PageTable {
+  using Tree = detail::Tree<F, Frames, Hook>;
+
+ public:
+  using Format = F;
+
+  /// An empty table with its root, the one frame it holds on to. `frames` outlives it. no_memory: the root, whose bytes
+  /// are format.geometry().root_bytes(), could not be had.
+  static Result<PageTable> create(F format, Frames& frames, Hook hook) {
+    Geometry const geometry = format.geometry();
+    auto const root = frames.allocate(geometry.root_bytes());
+    if (!root) return Error{Errc::no_memory, Argument::frames, geometry.root_bytes() / geometry.table_bytes()};
+    Entry* const entries = frames.view(*root);
+    for (std::size_t i = 0; i != geometry.root_bytes() / sizeof(Entry); ++i) entries[i] = 0;
+    frames.word(*root) = 0;
+    return PageTable{Tree{std::move(format), frames, std::move(hook), *root}};
+  }
+
+  /// The source is left without a table and may only be destroyed or assigned to. No edit may be open on either.
+  PageTable(PageTable&& from) noexcept : tree_{std::move(from.tree_)}, alive_{std::exchange(from.alive_, false)} {}
+  PageTable& operator=(PageTable&& from) noexcept {
+    if (this == &from) return *this;
+    destroy();
+    std::destroy_at(&tree_);
+    std::construct_at(&tree_, std::move(from.tree_));
+    alive_ = std::exchange(from.alive_, false);
+    return *this;
+  }
+  PageTable(const PageTable&) = delete;
+  /// Unlinks everything, invalidates everything once if anything was ever mapped, then releases all frames.
+  ~PageTable() { destroy(); }
+
+  HostPhys root() const { return tree_.root; }
+  const F& format() const { return tree_.format; }
+  const Geometry& geometry() const { return tree_.geometry; }
+  Hook& hook() { return tree_.hook; }
+
+  // ---- changes -------------------------------------------------------------------------------------------------------
+  // Errors: misaligned, invalid_param (size 0 where something is to be mapped; past 2^64), out_of_range (of the guest's
+  // or the host's addresses), unsupported (attributes), no_memory (with the number of frames needed), busy.
+
+  /// With the largest leaves that fit. already_mapped, naming the leaf in the way, over anything present.
+  Result<> map(GuestRange range, HostPhys to, const Attr& attr) { return apply(Map{range, to, attr}); }
+  /// The same over whatever is there.
+  Result<> replace(GuestRange range, HostPhys to, const Attr& attr) { return apply(Replace{range, to, attr}); }
+  Result<> unmap(GuestRange range) { return apply(Unmap{range}); }
+  Result<> protect(GuestRange range, const Attr& attr) { return apply(Protect{range, attr}); }
+  Result<> split(GuestRange range) { return apply(Split{range}); }
+  Result<> coalesce(GuestRange range) { return apply(Coalesce{range}); }
+
+  /// One of Map, Replace, Unmap, Protect, Split, Coalesce.
+  template <class Change>
+  Result<> apply(const Change& change) {
+    Transaction transaction{*this};
+    SLAT_TRY(transaction.ready());
+    SLAT_TRY(transaction.plan(change));
+    transaction.commit(change);
+    return {};
+  }
+
+  /// Table frames that apply(change) would take now: with that many it succeeds, with one fewer it is no_memory.
+  template <class Change>
+  Result<std::uint64_t> frames_needed(const Change& change) const {
+    return detail::Planner{tree_}(change);
+  }
+
+  /// Reports each run of pages that were written (or accessed, as `what` says) to `sink(GuestRange)`, and clears the
+  /// marks. A leaf only partly in the range is reported for the part and keeps its mark. Never splits or allocates. The
+  /// report is true once the edit has ended. unsupported: accessed marks, where hardware does not set them.
+  template <class Sink>
+  Result<> harvest(GuestRange range, Age what, Sink&& sink) {
+    SLAT_TRY(ready());
+    SLAT_TRY(detail::Planner{tree_}.check_range(range));
+    Age const can = tree_.format.harvestable();
+    if ((what.accessed && !can.accessed) || (what.dirty && !can.dirty))
+      return Error{Errc::unsupported, Argument::attributes, what.accessed ? 1u : 2u, range};
+    Edit const scope{tree_};
+    tree_.begin_call();
+    GuestRange run{range.begin, 0};
+    detail::Committer{tree_}.harvest(range, what, [&](GuestRange part) {
+      if (!run.empty() && run.end() == part.begin) {
+        run.size += part.size;
+        return;
+      }
+      if (!run.empty()) sink(std::as_const(run));
+      run = part;
+    });
+    if (!run.empty()) sink(std::as_const(run));
+    return {};
+  }
+
+  /// Lifts write protection that tracks dirtiness from the leaf around `at`, so that the guest may go on writing. False
+  /// when there is none. Rights only grow: no shootdown, but this CPU may have cached the old ones.
+  Result<bool> lift_protection(GuestPhys at) {
+    SLAT_TRY(ready());
+    auto const found = slot_of(at);
+    Entry const e = tree_.load(found);
+    if (!found.live || e == 0 || tree_.format.kind(found.level, e) != Kind::leaf) return false;
+    Entry const next = tree_.format.unprotected(found.level, e);
+    if (next == e) return false;
+    Edit const scope{tree_};
+    tree_.begin_call();
+    tree_.put(found, next, detail::Step::recast);
+    return true;
+  }
+
+  // ---- scopes --------------------------------------------------------------------------------------------------------
+
+  /// From here to the end of the scope all calls owe together: one shootdown. Scopes nest by joining the outermost. Until
+  /// it ends, nothing that a call gave up (a table frame, the host memory of an unmapped range, a cleaned page) may be
+  /// reused or copied. Pinned, and the table with it; it must end without waiting for the guest.
+  class Edit {
+   public:
+    explicit Edit(Tree& tree) : tree_{&tree} { ++tree.edits; }
+    Edit(const Edit&) = delete;
+    Edit& operator=(const Edit&) = delete;
+    ~Edit() {
+      if (--tree_->edits == 0) tree_->settle();
+    }
+    /// Pays at once and goes on: afterwards what earlier calls gave up may be reused (page migration: break, settle,
+    /// copy, map).
+    void settle() { tree_->settle(); }
+
+   private:
+    Tree* tree_;
+  };
+  [[nodiscard]] Edit edit() { return Edit{tree_}; }
+
+  /// Several changes that succeed or fail together: plan each, then commit each in the same order. Planned changes must
+  /// not depend on each other: no two on the same block. What was reserved and not used goes back at the end.
+  class Transaction {
+   public:
+    explicit Transaction(PageTable& table) : table_{&table}, scope_{table.tree_} {}
+    Transaction(const Transaction&) = delete;
+    Transaction& operator=(const Transaction&) = delete;
+    ~Transaction() { tree().reserve.release_all(*tree().frames, tree().geometry.table_bytes()); }
+
+    /// busy: called from inside the table's own hook.
+    Result<> ready() const { return table_->ready(); }
+
+    /// Checks the change and reserves its frames.
+    template <class Change>
+    Result<> plan(const Change& change) {
+      auto const needed = SLAT_TRY(table_->frames_needed(change));
+      for (std::uint64_t i = 0; i != needed; ++i) {
+        auto const frame = tree().frames->allocate(tree().geometry.table_bytes());
+        if (!frame) return Error{Errc::no_memory, Argument::frames, needed, change.range};
+        tree().reserve.push(*tree().frames, *frame);
+      }
+      return {};
+    }
+    /// Does what was planned.
+    template <class Change>
+    void commit(const Change& change) {
+      tree().begin_call();
+      detail::Committer{tree()}(change);
+    }
+    /// Has `source` paid after this edit's invalidation.
+    void owe(Owed& source) { source.join(tree().owed); }
+    PageTable& table() const { return *table_; }
+
+   private:
+    Tree& tree() const { return table_->tree_; }
+
+    PageTable* table_;
+    Edit scope_;  // ends after the reserve has gone back
+  };
+
+  // ---- reading back --------------------------------------------------------------------------------------------------
+
+  /// What translates `at`. A broken slot is answered as broken and not descended below. An address past the input size
+  /// is absent, with an empty range.
+  Leaf query(GuestPhys at) const {
+    if (at.raw() >= tree_.geometry.input_size()) return {};
+    auto const slot = slot_of(at);
+    return decode(slot, tree_.load(slot), Kind::leaf);
+  }
+
+  /// Calls visit(const Leaf&) for every leaf that `range` touches, in order. A leaf that hardware cannot reach, because it
+  /// or a slot above it is broken, has kind broken.
+  template <class Visit>
+  void visit(GuestRange range, Visit&& visit) const {
+    auto const all = GuestRange{GuestPhys{0}, tree_.geometry.input_size()};
+    if (auto const part = range.clamp_to(all); !part.empty()) walk(tree_.root, tree_.geometry.root, part, true, visit);
+  }
+  template <class Visit>
+  void visit(Visit&& each_leaf) const {
+    visit(GuestRange{GuestPhys{0}, tree_.geometry.input_size()}, each_leaf);
+  }
+
+  /// The whole table as text, a line for each run of equal leaves.
+  template <TextSink Out>
+  void dump(Out& out) const {
+    Dump<Out> lines{out};
+    visit(lines);
+    lines.finish();
+  }
+
+  /// Tables in use, the root among them, without those that an open edit still owes.
+  std::uint64_t tables() const { return tree_.count_tables(tree_.root, tree_.geometry.root); }
+
+  /// Checks the table's own bookkeeping (every flaw that does not concern areas). A broken slot counts as what it will be.
+  Audit audit() { return detail::TableAudit{tree_}.run(); }
+
+  /// busy from inside the hook.
+  Result<> ready() const {
+    if (tree_.in_hook) return Error{Errc::busy};
+    return {};
+  }
+
+ private:
+  explicit PageTable(Tree tree) : tree_{std::move(tree)} {}
+
+  void destroy() {
+    if (!alive_) return;
+    alive_ = false;
+    GuestRange const all{GuestPhys{0}, tree_.geometry.input_size()};
+    if (tree_.used(tree_.root) != 0) {
+      Edit const scope{tree_};
+      detail::Committer{tree_}(Unmap{all});
+      tree_.stale.add_everything();
+    }
+    tree_.frames->release(tree_.root, tree_.geometry.root_bytes());
+  }
+
+  /// The slot at which a walk for `at` ends: a leaf, or nothing, or broken.
+  detail::Slot slot_of(GuestPhys at) const {
+    auto table = tree_.root;
+    for (Level level = tree_.geometry.root;; --level) {
+      Entry* const entry = tree_.frames->view(table) + tree_.geometry.index(at, level);
+      detail::Slot const slot{table, level, tree_.geometry.slot(at, level), entry, true};
+      Entry const e = tree_.load(slot);
+      if (e == 0 || tree_.format.kind(level, e) != Kind::table) return slot;
+      table = tree_.format.address(level, e);
+    }
+  }
+
+  Leaf decode(const detail::Slot& slot, Entry e, Kind as) const {
+    auto const& format = tree_.format;
+    auto const level = slot.level;
+    if (e == 0) return {Kind::absent, level, slot.span, {}, {}, {}, 0};
+    Entry const meant = tree_.mended(level, e);
+    Kind const kind = meant != e ? Kind::broken : as;
+    if (format.kind(level, meant) == Kind::table) return {kind, level, slot.span, {}, {}, {}, e};
+    return {kind, level, slot.span, format.address(level, meant), format.attr(level, meant), format.age(level, meant), e};
+  }
+
+  template <class Visit>
+  void walk(HostPhys table, Level level, GuestRange range, bool live, Visit& visit) const {
+    tree_.each(table, level, range, live, [&](const detail::Slot& slot, Entry e, GuestRange part) {
+      bool const reachable = live && !tree_.broken(level, e);
+      switch (tree_.meaning(level, e)) {
+        case Kind::table:
+          walk(tree_.format.address(level, tree_.mended(level, e)), level - 1, part, reachable, visit);
+          break;
+        case Kind::leaf: visit(decode(slot, e, reachable ? Kind::leaf : Kind::broken)); break;
+        default: break;
+      }
+      return true;
+    });
+  }
+
+  Tree tree_;
+  bool alive_ = true;
+};
+
+}  // namespace slat

@@ -1,0 +1,184 @@
+#pragma once
+
+// The half of a call that may fail. It reads, counts the table frames that the change will take, and finds what stands in
+// the way; nothing is written. The count is exact: committing takes that many frames, no more and no fewer.
+
+#include <slat/mm/changes.hpp>
+#include <slat/mm/result.hpp>
+#include <slat/mm/tree.hpp>
+
+namespace slat::detail {
+
+template <class Tree>
+class Planner {
+  using Count = std::uint64_t;
+
+ public:
+  explicit Planner(const Tree& tree) : tree_{tree}, geometry_{tree.geometry} {}
+
+  /// Frames needed, or why the change is refused.
+  Result<Count> operator()(const Map& change) const {
+    SLAT_TRY(check_mapping(change));
+    if (auto const present = first_present(tree_.root, geometry_.root, change.range); !present.empty())
+      return Error{Errc::already_mapped, Argument::start, change.range.begin.raw(), change.range, present};
+    return edges(tree_.root, geometry_.root, change.range, fits(change));
+  }
+  Result<Count> operator()(const Replace& change) const {
+    SLAT_TRY(check_mapping(change));
+    return edges(tree_.root, geometry_.root, change.range, fits(change));
+  }
+  Result<Count> operator()(const Unmap& change) const {
+    SLAT_TRY(check_range(change.range));
+    if (change.range.empty()) return Count{0};
+    auto const fits = [](Level) { return true; };
+    return leaves(tree_.root, geometry_.root, change.range, fits, [](Level, Entry) { return false; });
+  }
+  Result<Count> operator()(const Protect& change) const {
+    SLAT_TRY(check_range(change.range));
+    SLAT_TRY(check_attr(change.range, change.attr));
+    if (change.range.empty()) return Count{0};
+    auto const top = tree_.format.top_leaf(change.attr);
+    auto const unchanged = [&](Level level, Entry e) { return tree_.format.recast(level, e, change.attr) == e; };
+    auto const fits = [top](Level level) { return level <= top; };
+    return leaves(tree_.root, geometry_.root, change.range, fits, unchanged);
+  }
+  Result<Count> operator()(const Split& change) const {
+    SLAT_TRY(check_range(change.range));
+    if (change.range.empty()) return Count{0};
+    auto const fits = [](Level level) { return level == 0; };
+    return leaves(tree_.root, geometry_.root, change.range, fits, [](Level, Entry) { return false; });
+  }
+  Result<Count> operator()(const Coalesce& change) const {
+    SLAT_TRY(check_range(change.range));
+    return Count{0};
+  }
+
+  /// Aligned to the granule and inside the input size. Size 0 is fine here.
+  Result<> check_range(GuestRange range) const {
+    auto const granule = geometry_.page_size();
+    if (!range.begin.aligned_to(granule)) return Error{Errc::misaligned, Argument::start, range.begin.raw(), range};
+    if ((range.size & (granule - 1)) != 0) return Error{Errc::misaligned, Argument::size, range.size, range};
+    if (range.wraps()) return Error{Errc::invalid_param, Argument::size, range.size, range};
+    if (range.begin.raw() > geometry_.input_size() || range.size > geometry_.input_size() - range.begin.raw())
+      return Error{Errc::out_of_range, Argument::range, geometry_.input_size(), range};
+    return {};
+  }
+
+ private:
+  Result<> check_attr(GuestRange range, const Attr& attr) const {
+    if (tree_.format.supports(attr)) return {};
+    auto const bits = std::uint64_t(attr.prot) | std::uint64_t(attr.memory) << 8 | std::uint64_t{attr.software} << 16;
+    return Error{Errc::unsupported, Argument::attributes, bits, range};
+  }
+  template <class Mapping>
+  Result<> check_mapping(const Mapping& change) const {
+    if (change.range.empty()) return Error{Errc::invalid_param, Argument::size, 0, change.range};
+    SLAT_TRY(check_range(change.range));
+    SLAT_TRY(check_attr(change.range, change.attr));
+    auto const host = change.host.raw();
+    if (!change.host.aligned_to(geometry_.page_size()))
+      return Error{Errc::misaligned, Argument::host, host, change.range};
+    auto const output = std::uint64_t{1} << tree_.format.output_bits();
+    if (host > output || change.range.size > output - host)
+      return Error{Errc::out_of_range, Argument::host, host, change.range};
+    return {};
+  }
+
+  // A leaf fits at a level when its attributes may have one there and guest and host are aligned alike.
+  template <class Mapping>
+  auto fits(const Mapping& change) const {
+    auto const skew = change.host.raw() - change.range.begin.raw();
+    auto const top = tree_.format.top_leaf(change.attr);
+    return [this, skew, top](Level level) { return level <= top && (skew & (geometry_.span(level) - 1)) == 0; };
+  }
+
+  // ---- tables that will be built where there is none -----------------------------------------------------------------
+
+  /// Below one slot that is wholly covered.
+  template <class Fits>
+  Count whole(Level level, Fits fits) const {
+    return fits(level) ? 0 : 1 + geometry_.entries(level - 1) * whole(level - 1, fits);
+  }
+  /// One table at `level` and what is below it, when only `part` of it is asked for.
+  template <class Fits>
+  Count table(Level level, GuestRange part, Fits fits) const {
+    return 1 + over(level, part, fits, [&](const GuestRange& edge) { return table(level - 1, edge, fits); });
+  }
+  /// The sum over the slots of `part` at `level`: arithmetic for those wholly covered, `edge` for at most two others.
+  template <class Fits, class Edge>
+  Count over(Level level, GuestRange part, Fits fits, Edge edge) const {
+    auto const span = geometry_.span(level);
+    auto const head = geometry_.slot(part.begin, level);
+    if (part == head) return whole(level, fits);
+    if (head.contains(part)) return edge(part);
+    Count sum = 0;
+    if (part.begin != head.begin) {
+      auto const piece = GuestRange::between(part.begin, head.end());
+      sum += edge(piece);
+      part = GuestRange::between(head.end(), part.end());
+    }
+    if (auto const rest = part.end().offset_in(span); rest != 0) {
+      part.size -= rest;
+      sum += edge(GuestRange{part.end(), rest});
+    }
+    if (part.size == 0) return sum;
+    return sum + (part.size >> geometry_.shift(level)) * whole(level, fits);
+  }
+
+  // ---- over what is there ------------------------------------------------------------------------------------------
+
+  /// For a mapping: every wholly covered slot is written as it stands, so that only the edges have to be looked at.
+  template <class Fits>
+  Count edges(HostPhys at, Level level, GuestRange range, Fits fits) const {
+    return over(level, range, fits, [&](const GuestRange& edge) {
+      Entry const e = entry(at, level, edge.begin);
+      bool const descends = tree_.meaning(level, e) == Kind::table;
+      return descends ? edges(tree_.format.address(level, e), level - 1, edge, fits) : table(level - 1, edge, fits);
+    });
+  }
+
+  /// For a change of what is there: leaves that straddle an edge of the range, or are too large afterwards, are cut.
+  template <class Fits, class Unchanged>
+  Count leaves(HostPhys at, Level level, GuestRange range, Fits fits, Unchanged unchanged) const {
+    auto const cut = [&](Entry e, GuestRange part, bool covered) -> Count {
+      switch (tree_.meaning(level, e)) {
+        case Kind::table: return leaves(tree_.format.address(level, e), level - 1, part, fits, unchanged);
+        case Kind::leaf:
+          if (unchanged(level, tree_.mended(level, e))) return 0;
+          return covered ? whole(level, fits) : table(level - 1, part, fits);
+        default: return 0;
+      }
+    };
+    // What fits here fits below: then nothing that is wholly covered has to be cut.
+    if (fits(level))
+      return over(level, range, fits, [&](const GuestRange& edge) { return cut(entry(at, level, edge.begin), edge, false); });
+    Count sum = 0;
+    tree_.each(at, level, range, true, [&](const Slot& slot, Entry e, GuestRange part) {
+      sum += cut(e, part, part == slot.span);
+      return true;
+    });
+    return sum;
+  }
+
+  /// The first leaf that `range` touches, clipped to nothing; empty when there is none.
+  GuestRange first_present(HostPhys at, Level level, GuestRange range) const {
+    GuestRange found{range.begin, 0};
+    tree_.each(at, level, range, true, [&](const Slot& slot, Entry e, GuestRange part) {
+      if (e == 0) return true;
+      found = tree_.meaning(level, e) == Kind::leaf
+                  ? slot.span
+                  : first_present(tree_.format.address(level, e), level - 1, part);
+      return found.empty();
+    });
+    return found;
+  }
+
+  Entry entry(HostPhys at, Level level, GuestPhys address) const {
+    return tree_.load(tree_.frames->view(at) + geometry_.index(address, level));
+  }
+
+  const Tree& tree_;
+  const Geometry& geometry_;
+};
+
+}  // namespace slat::detail

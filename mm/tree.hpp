@@ -1,0 +1,329 @@
+#pragma once
+
+// The live tree: how one slot goes from one entry to the next while hardware looks on, and what the edit then owes.
+//
+//   edit:  stores ... ──► publish ──► hook ──► mend broken slots ──► publish ──► wait for readers ──► release frames
+//
+// A slot that must break is written `broken(next)`: invalid to hardware, and itself the note of what it will become. The
+// word beside each table counts its used entries and marks "something is broken at or below", which leads the mending.
+
+#include <utility>
+
+#include <slat/mm/concepts.hpp>
+#include <slat/mm/frame_list.hpp>
+#include <slat/mm/live_access.hpp>
+#include <slat/mm/owed.hpp>
+#include <slat/mm/stale.hpp>
+
+namespace slat::detail {
+
+/// How the next entry of a slot relates to the old one.
+enum class Step : std::uint8_t {
+  replace,  // another translation, or none
+  recast,   // the same leaf with other attributes: its A/D marks are carried over
+  divide,   // a table that translates as the leaf did: its A/D marks go into the children
+  unite,    // a leaf that translates as the table did, and already has the marks
+};
+constexpr bool changes_size_only(Step step) { return step == Step::divide || step == Step::unite; }
+constexpr bool carries_age(Step step) { return step == Step::recast || step == Step::divide; }
+
+/// One entry's place. `live`: hardware can reach it, so that no slot above it is broken or not linked yet.
+struct Slot {
+  HostPhys table;
+  Level level;
+  GuestRange span;  // what it translates
+  Entry* entry;
+  bool live;
+};
+
+/// The word beside a live table: used entries, and one mark.
+struct Word {
+  static constexpr std::uint64_t broken_below = std::uint64_t{1} << 63;
+  static constexpr std::uint64_t visited = std::uint64_t{1} << 62;  // audit()'s, never left set
+  static constexpr std::uint64_t count = visited - 1;
+};
+
+/// State and slot primitives of one PageTable. The writer's; only load() may be used by readers too.
+template <TableFormat F, FrameSource Frames, InvalidationHook Hook>
+class Tree {
+  using Live = LiveAccess<Frames>;
+
+ public:
+  Tree(F format_of_entries, Frames& source, Hook user_hook, HostPhys root_table)
+      : format{std::move(format_of_entries)},
+        geometry{format.geometry()},
+        frames{&source},
+        hook{std::move(user_hook)},
+        root{root_table} {}
+
+  F format;
+  Geometry geometry;
+  Frames* frames;
+  Hook hook;
+  HostPhys root;
+
+  Stale stale;           // what this edit owes
+  Stale stale_before;    // what it owed when the present call began
+  FrameList reserve;     // planned for, not linked yet
+  FrameList unlinked;    // tables to release once the invalidation returned
+  Owed* owed = nullptr;  // page sources to pay then
+  unsigned edits = 0;    // open scopes; the outermost settles
+  unsigned breaks = 0;   // slots broken since the last settling
+  bool in_hook = false;
+  bool unpublished = false;
+
+  // ---- slots -------------------------------------------------------------------------------------------------------
+
+  Entry load(Entry* slot) const { return Live::load(*frames, slot); }
+  Entry load(const Slot& slot) const { return slot.live ? load(slot.entry) : *slot.entry; }
+  std::uint64_t& word(HostPhys table) const { return frames->word(table); }
+  std::uint64_t used(HostPhys table) const { return word(table) & Word::count; }
+
+  bool broken(Level level, Entry e) const { return e != 0 && format.kind(level, e) == Kind::broken; }
+  /// A broken entry as it will be; any other as it is.
+  Entry mended(Level level, Entry e) const { return broken(level, e) ? format.mended(e) : e; }
+  /// What a slot holds, or will hold when it is mended: never Kind::broken.
+  Kind meaning(Level level, Entry e) const { return e == 0 ? Kind::absent : format.kind(level, mended(level, e)); }
+
+  /// Calls body(slot, entry, part) for each slot of `table` that `range` touches, where `part` is `range` within the
+  /// slot, until it answers false. `range` lies within what the table translates.
+  template <class Body>
+  bool each(HostPhys table, Level level, GuestRange range, bool live, Body body) const {
+    Entry* entry = frames->view(table) + geometry.index(range.begin, level);
+    auto const end = range.end();
+    for (auto at = range.begin; at < end; ++entry) {
+      Slot const slot{table, level, geometry.slot(at, level), entry, live};
+      auto const stop = slot.span.end() < end ? slot.span.end() : end;
+      if (!body(slot, load(slot), GuestRange::between(at, stop))) return false;
+      at = stop;
+    }
+    return true;
+  }
+
+  /// Writes `next` (0, or a valid entry) into `slot`, by the step that hardware allows, and notes what is owed for it.
+  void put(const Slot& slot, Entry next, Step step) {
+    Entry const old = load(slot);
+    if (!slot.live)
+      put_aside(slot, old, next, step);
+    else if (old == 0 || broken(slot.level, old))
+      fill(slot, old, next, step);
+    else
+      change(slot, old, next, step);
+    if (old == 0 && next != 0) ++word(slot.table);
+    if (old != 0 && next == 0) --word(slot.table);
+  }
+
+  /// Whether `next` may only follow a live `old` by way of broken, an invalidation, and mending. Beside what the format
+  /// demands, a debt on the same addresses demands it: hardware may still hold what this edit took away before.
+  bool must_break(const Slot& slot, Entry old, Entry next, Step step) const {
+    if (!format.can_break()) return false;
+    bool const from_table = format.kind(slot.level, old) == Kind::table;
+    bool const tables = from_table || format.kind(slot.level, next) == Kind::table;
+    if (tables && !changes_size_only(step)) return true;
+    if (format.swap(slot.level, old, next) == Swap::break_) return true;
+    if (from_table && (word(format.address(slot.level, old)) & Word::broken_below) != 0) return true;
+    if (!tables && same_translation(slot.level, old, next)) return false;
+    return (changes_size_only(step) ? stale_before : stale).overlaps(slot.span);
+  }
+
+  /// Takes marks from the leaf `e` in `slot`, so that their next setting is seen again.
+  void clear_age(const Slot& slot, Entry e, Age what) {
+    if (!slot.live) {
+      *slot.entry = format.cleared(slot.level, e, what);
+    } else if (broken(slot.level, e)) {
+      Live::store(*frames, slot.entry, format.broken(format.cleared(slot.level, format.mended(e), what)));
+    } else {
+      Entry next;
+      do
+        next = format.cleared(slot.level, e, what);
+      while (!Live::compare_exchange(*frames, slot.entry, e, next));
+      if (format.swap(slot.level, e, next) != Swap::free) owe(slot, false, true);
+      unpublished = true;
+    }
+  }
+
+  // ---- frames ------------------------------------------------------------------------------------------------------
+
+  /// A frame from the reserve, with undefined content. What was planned is always there.
+  HostPhys take() { return reserve.pop(*frames); }
+
+  /// Gives back at once what hardware never saw.
+  void release_subtree(HostPhys table, Level level) {
+    each_table_below(table, level, [&](Entry e) { release_subtree(format.address(level, e), level - 1); });
+    frames->release(table, geometry.table_bytes());
+  }
+
+  std::uint64_t count_tables(HostPhys table, Level level) const {
+    std::uint64_t count = 1;
+    each_table_below(table, level, [&](Entry e) { count += count_tables(format.address(level, e), level - 1); });
+    return count;
+  }
+
+  // ---- edits -------------------------------------------------------------------------------------------------------
+
+  /// Remembers, at the start of a call, what earlier calls of the same edit owe.
+  void begin_call() {
+    if (!stale.empty()) stale_before = stale;
+  }
+
+  /// Pays all debts, in the one order that is right.
+  void settle() {
+    if (in_hook) return;  // a call from inside the hook was refused: it owes nothing
+    if (unpublished) publish();
+    if (!stale.empty()) {
+      in_hook = true;
+      hook(root, std::as_const(stale));
+      in_hook = false;
+      if ((word(root) & Word::broken_below) != 0) {
+        mend(root, geometry.root);
+        publish();
+      }
+    }
+    if (!unlinked.empty() || owed != nullptr) {
+      wait_for_readers();
+      unlinked.release_all(*frames, geometry.table_bytes());
+      Owed::pay_all(owed);
+    }
+    stale.clear();
+    stale_before.clear();
+    breaks = 0;
+  }
+
+  void publish() {
+    in_hook = true;
+    hook.publish();
+    in_hook = false;
+    unpublished = false;
+  }
+
+ private:
+  void wait_for_readers() {
+    if constexpr (requires { hook.wait_for_readers(); }) {
+      in_hook = true;
+      hook.wait_for_readers();
+      in_hook = false;
+    }
+  }
+
+  template <class Body>
+  void each_table_below(HostPhys table, Level level, Body body) const {
+    if (level == 0) return;
+    Entry* const entries = frames->view(table);
+    for (std::size_t i = 0; i != geometry.entries(level); ++i)
+      if (Entry const e = entries[i]; meaning(level, e) == Kind::table) body(e);
+  }
+
+  bool same_translation(Level level, Entry old, Entry next) const {
+    return format.address(level, old) == format.address(level, next) &&
+           format.attr(level, old).memory == format.attr(level, next).memory;
+  }
+
+  /// `next` with the A/D marks that the leaf `old` has by now.
+  Entry carried(const Slot& slot, Entry old, Entry next, Step step) {
+    if (!carries_age(step) || next == 0 || old == 0) return next;
+    Age const age = format.age(slot.level, mended(slot.level, old));
+    if (step == Step::recast) return format.aged(slot.level, next, age);
+    age_subtree(format.address(slot.level, next), slot.level - 1, age);
+    return next;
+  }
+  /// Only for tables that hardware has not seen.
+  void age_subtree(HostPhys table, Level level, Age age) {
+    Entry* const entries = frames->view(table);
+    for (std::size_t i = 0; i != geometry.entries(level); ++i) {
+      Kind const kind = meaning(level, entries[i]);
+      if (kind == Kind::leaf) entries[i] = format.aged(level, entries[i], age);
+      if (kind == Kind::table) age_subtree(format.address(level, entries[i]), level - 1, age);
+    }
+  }
+
+  // Nothing is live here: stores are plain and owe nothing, and a table that goes was never linked.
+  void put_aside(const Slot& slot, Entry old, Entry next, Step step) {
+    *slot.entry = carried(slot, old, next, step);
+    if (meaning(slot.level, old) == Kind::table) release_subtree(format.address(slot.level, old), slot.level - 1);
+  }
+
+  // From absent or broken, in a live table. Where the edit owes an invalidation the entry waits for it, broken.
+  void fill(const Slot& slot, Entry old, Entry next, Step step) {
+    next = carried(slot, old, next, step);
+    bool const waits = next != 0 && format.can_break() && (old != 0 || stale.overlaps(slot.span));
+    Live::store(*frames, slot.entry, waits ? format.broken(next) : next);
+    unpublished = true;
+    if (waits) mark_path(slot);
+    if (meaning(slot.level, old) == Kind::table) release_subtree(format.address(slot.level, old), slot.level - 1);
+  }
+
+  // From a live entry.
+  void change(const Slot& slot, Entry old, Entry next, Step step) {
+    bool const from_table = format.kind(slot.level, old) == Kind::table;
+    if (next == 0) {
+      Live::store(*frames, slot.entry, 0);
+      owe(slot, from_table, false);
+    } else if (must_break(slot, old, next, step)) {
+      // The exchange returns the last A/D marks that hardware could set.
+      Entry const waiting = format.broken(next);
+      old = Live::exchange(*frames, slot.entry, waiting);
+      Entry const aged = format.broken(carried(slot, old, next, step));
+      if (aged != waiting) Live::store(*frames, slot.entry, aged);
+      owe(slot, from_table, false);
+      mark_path(slot);
+      ++breaks;
+    } else {
+      Entry const wanted = next;
+      if (format.hardware_age() == Age{}) {
+        next = carried(slot, old, wanted, step);
+        Live::store(*frames, slot.entry, next);
+      } else {
+        do
+          next = carried(slot, old, wanted, step);
+        while (!Live::compare_exchange(*frames, slot.entry, old, next));
+      }
+      if (format.swap(slot.level, old, next) != Swap::free)
+        owe(slot, from_table, !from_table && step == Step::recast && same_translation(slot.level, old, next));
+    }
+    unpublished = true;
+    if (from_table) unlink_subtree(format.address(slot.level, old), slot.level - 1);
+  }
+
+  void owe(const Slot& slot, bool table, bool only_rights) {
+    stale.add(slot.span, table ? Stale::unknown_level : slot.level, table, only_rights);
+  }
+
+  void mark_path(const Slot& slot) {
+    auto table = root;
+    for (Level level = geometry.root;; --level) {
+      word(table) |= Word::broken_below;
+      if (level == slot.level) return;
+      table = format.address(level, load(frames->view(table) + geometry.index(slot.span.begin, level)));
+    }
+  }
+
+  // Cached table pointers may still lead into these: they wait for the invalidation. What hangs below a broken slot was
+  // never linked, and does not.
+  void unlink_subtree(HostPhys table, Level level) {
+    each_table_below(table, level, [&](Entry e) {
+      if (broken(level, e))
+        release_subtree(format.address(level, e), level - 1);
+      else
+        unlink_subtree(format.address(level, e), level - 1);
+    });
+    unlinked.push(*frames, table);
+  }
+
+  void mend(HostPhys table, Level level) {
+    word(table) &= ~Word::broken_below;
+    Entry* const entries = frames->view(table);
+    for (std::size_t i = 0; i != geometry.entries(level); ++i) {
+      Entry const e = load(entries + i);
+      if (e == 0) continue;
+      if (broken(level, e)) {
+        Live::store(*frames, entries + i, format.mended(e));
+        unpublished = true;
+      } else if (level != 0 && format.kind(level, e) == Kind::table) {
+        auto const below = format.address(level, e);
+        if ((word(below) & Word::broken_below) != 0) mend(below, level - 1);
+      }
+    }
+  }
+};
+
+}  // namespace slat::detail
