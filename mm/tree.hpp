@@ -68,7 +68,7 @@ class Tree {
   FrameList unlinked;    // tables to release once the invalidation returned
   Owed* owed = nullptr;  // page sources to pay then
   unsigned edits = 0;    // open scopes; the outermost settles
-  unsigned breaks = 0;   // slots broken since the last settling
+  unsigned breaks = 0;   // slots broken by this call since it last settled
   bool in_hook = false;
   bool unpublished = false;
 
@@ -164,6 +164,7 @@ class Tree {
   /// Remembers, at the start of a call, what earlier calls of the same edit owe.
   void begin_call() {
     if (!stale.empty()) stale_before = stale;
+    breaks = 0;
   }
 
   /// Pays all debts, in the one order that is right.
