@@ -1,0 +1,112 @@
+// The frame pool: blocks aligned to themselves, none twice, all back in the end.
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <map>
+#include <random>
+#include <vector>
+
+#include <slat/mm/frame_pool.hpp>
+
+namespace slat::test {
+namespace {
+
+struct Memory {
+  explicit Memory(std::size_t granules, std::uint64_t granule = 4096)
+      : size{granules * granule}, bytes{static_cast<std::byte*>(std::aligned_alloc(64_KiB, (size + 64_KiB) & ~(64_KiB - 1)))} {}
+  ~Memory() { std::free(bytes); }
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+  std::span<std::byte> span() const { return {bytes, size}; }
+  std::size_t size;
+  std::byte* bytes;
+};
+
+TEST(FramePool, BlocksAreAlignedAsHostAddressesWhereverTheRangeBegins) {
+  Memory const memory{300};
+  for (std::uint64_t const base : {0x4000'0000ull, 0x4000'3000ull, 0x1'2345'6000ull}) {
+    FramePool pool{memory.span(), HostPhys{base}};
+    for (std::uint64_t bytes = 4_KiB; bytes <= 64_KiB; bytes *= 2) {
+      auto const block = pool.allocate(bytes);
+      ASSERT_TRUE(block);
+      EXPECT_TRUE(block->aligned_to(bytes));
+      EXPECT_TRUE(pool.owns(*block));
+      EXPECT_TRUE(pool.owns(*block + (bytes - 4_KiB)));
+    }
+  }
+}
+
+TEST(FramePool, RefusesWhatItCannotGive) {
+  Memory const memory{64};
+  FramePool pool{memory.span(), 0x1000_hpa};
+  EXPECT_FALSE(pool.allocate(0));
+  EXPECT_FALSE(pool.allocate(3 * 4_KiB));
+  EXPECT_FALSE(pool.allocate(1_GiB));
+  EXPECT_EQ(pool.used(), 0u);
+}
+
+TEST(FramePool, ARangeTooSmallForItsOwnBooksHoldsNothing) {
+  Memory const memory{1};
+  FramePool pool{memory.span(), 0x1000_hpa};
+  EXPECT_EQ(pool.capacity(), 0u);
+  EXPECT_FALSE(pool.allocate(4_KiB));
+  FramePool none{std::span<std::byte>{}, 0x1000_hpa};
+  EXPECT_FALSE(none.allocate(4_KiB));
+}
+
+TEST(FramePool, GivesOutEveryGranuleOnceAndNeverItsOwnBooks) {
+  Memory const memory{1000, 16_KiB};
+  FramePool pool{memory.span(), 0x1'0000'4000_hpa, 16_KiB};
+  std::map<std::uint64_t, bool> seen;
+  while (auto const frame = pool.allocate(16_KiB)) {
+    EXPECT_FALSE(seen[frame->raw()]);
+    seen[frame->raw()] = true;
+    pool.word(*frame) = ~frame->raw();
+    std::fill_n(pool.view(*frame), 16_KiB / sizeof(Entry), ~Entry{0});
+  }
+  EXPECT_EQ(seen.size(), pool.capacity());
+  EXPECT_GE(pool.capacity(), 999u);
+  for (auto const& [frame, used] : seen) EXPECT_EQ(pool.word(HostPhys{frame}), ~frame) << "words and frames overlap";
+}
+
+TEST(FramePool, MergesWhatComesBackInAnyOrderAndInParts) {
+  Memory const memory{2048};
+  FramePool pool{memory.span(), 0x4000'0000_hpa};
+  std::mt19937 random{7};
+  std::vector<std::pair<HostPhys, std::uint64_t>> live;
+  std::map<std::uint64_t, bool> taken;
+  for (int i = 0; i != 20'000; ++i) {
+    if (random() % 2 == 0 || live.empty()) {
+      auto const bytes = 4_KiB << random() % 7;
+      auto const block = pool.allocate(bytes);
+      if (!block) continue;
+      for (auto at = block->raw(); at != block->raw() + bytes; at += 4_KiB) {
+        ASSERT_FALSE(taken[at]) << "a granule given out twice";
+        taken[at] = true;
+      }
+      live.emplace_back(*block, bytes);
+    } else {
+      auto& victim = live[random() % live.size()];
+      auto part = victim.second;
+      if (random() % 3 == 0 && part > 4_KiB) part = 4_KiB * (1 + random() % (part / 4_KiB));
+      for (auto at = victim.first.raw(); at != victim.first.raw() + part; at += 4_KiB) taken[at] = false;
+      pool.release(victim.first, part);
+      victim.first = victim.first + part;
+      victim.second -= part;
+      if (victim.second == 0) {
+        victim = live.back();
+        live.pop_back();
+      }
+    }
+    std::uint64_t sum = 0;
+    for (auto const& [at, bytes] : live) sum += bytes;
+    ASSERT_EQ(pool.used() * 4_KiB, sum);
+  }
+  for (auto const& [at, bytes] : live) pool.release(at, bytes);
+  EXPECT_EQ(pool.used(), 0u);
+  EXPECT_TRUE(pool.allocate(4_MiB)) << "all of it is one again, as far as alignment allows";
+}
+
+}  // namespace
+}  // namespace slat::test
