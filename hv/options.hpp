@@ -3,7 +3,9 @@
 // The hypervisor's command line: words of the form key=value. What is not there has a default; what is not understood
 // is an error, so that a misspelt word does not silently test something else.
 
+#include <array>
 #include <charconv>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -14,30 +16,21 @@ namespace hv {
 
 using namespace slat::literals;
 
-enum class Granule : unsigned char { k4, k16, k64 };
-
 enum class Populate : unsigned char {
   blocks,  // all of guest RAM, with the largest leaves that fit
   pages,   // all of it, with the smallest
   demand,  // nothing: page by page, as the guest touches it
 };
 
-constexpr std::string_view name(Granule granule) {
-  switch (granule) {
-    case Granule::k4: return "4k";
-    case Granule::k16: return "16k";
-    case Granule::k64: return "64k";
-  }
-  return "";
-}
-constexpr std::string_view name(Populate populate) {
-  switch (populate) {
-    case Populate::blocks: return "blocks";
-    case Populate::pages: return "pages";
-    case Populate::demand: return "demand";
-  }
-  return "";
-}
+/// A choice and the word for it.
+template <class Choice>
+struct Named {
+  std::string_view word;
+  Choice choice;
+};
+
+inline constexpr std::array populate_words{Named{"blocks", Populate::blocks}, Named{"pages", Populate::pages},
+                                           Named{"demand", Populate::demand}};
 
 /// Calls `each(key, value)` for the words of `line`, until it answers false: then that word, else nothing.
 template <class Each>
@@ -63,36 +56,22 @@ inline std::optional<std::uint64_t> parse_mebibytes(std::string_view text) {
   return number * 1_MiB;
 }
 
+/// Looks `text` up among `words`. False, and `into` as it was, when it is none of them.
 template <class Choice, std::size_t N>
-constexpr bool choose(Choice& into, std::string_view text, const Choice (&choices)[N]) {
-  for (auto const choice : choices) {
-    if (name(choice) != text) continue;
+constexpr bool choose(Choice& into, std::string_view text, const std::array<Named<Choice>, N>& words) {
+  for (auto const& [word, choice] : words) {
+    if (word != text) continue;
     into = choice;
     return true;
   }
   return false;
 }
 
-struct Options {
-  std::uint64_t guest_memory = 1_GiB;
-  Granule granule = Granule::k4;
-  Populate populate = Populate::blocks;
-  bool report_on_uart = true;
-
-  bool set(std::string_view key, std::string_view value) {
-    if (key == "guest-memory") {
-      auto const size = parse_mebibytes(value);
-      guest_memory = size.value_or(guest_memory);
-      return size.has_value();
-    }
-    if (key == "granule") return choose(granule, value, {Granule::k4, Granule::k16, Granule::k64});
-    if (key == "populate") return choose(populate, value, {Populate::blocks, Populate::pages, Populate::demand});
-    if (key == "report") {
-      report_on_uart = value == "stdout";
-      return report_on_uart || value == "stderr";
-    }
-    return false;
-  }
-};
+template <class Choice, std::size_t N>
+constexpr std::string_view word_for(Choice wanted, const std::array<Named<Choice>, N>& words) {
+  for (auto const& [word, choice] : words)
+    if (choice == wanted) return word;
+  return "";
+}
 
 }  // namespace hv

@@ -38,7 +38,8 @@ void put(Out& out, Bytes bytes) {
 }
 /// Whatever slat itself can print: errors, audits.
 template <slat::TextSink Out, class T>
-requires requires(Out& out, const T& value) { slat::print(out, value); } void put(Out& out, const T& value) {
+  requires requires(Out& out, const T& value) { slat::print(out, value); }
+void put(Out& out, const T& value) {
   slat::print(out, value);
 }
 

@@ -80,9 +80,11 @@ enable_stage1:
   msr mair_el2, x1
   ldr x1, =EL2_TCR
   msr tcr_el2, x1
+  // What a TLB holds after a reset is unknown, of guests too.
   tlbi alle2
+  tlbi alle1
   ic iallu
-  dsb ish
+  dsb nsh
   isb
   ldr x1, =EL2_SCTLR
   msr sctlr_el2, x1

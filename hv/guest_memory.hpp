@@ -1,0 +1,99 @@
+#pragma once
+
+// One guest's memory: the areas, the table that carries them out, and the lock that their one writer holds.
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include <slat/mm/backends.hpp>
+#include <slat/mm/frame_nodes.hpp>
+#include <slat/mm/frame_pool.hpp>
+#include <slat/mm/memory_set.hpp>
+
+#include "hv/spin_lock.hpp"
+
+namespace hv {
+
+/// How many stage-2 faults ended how, indexed by slat::Resolution.
+using FaultCounts = std::array<std::uint64_t, 6>;
+
+/// Any CPU may call any member: those that change something wait for the lock.
+template <class Table, class Source>
+class GuestMemory {
+ public:
+  using PageSource = Source;
+  using Backend = slat::Backends<Table, Source>;
+  using Nodes = slat::FrameNodes<slat::FramePool>;
+  using Set = slat::MemorySet<slat::Attr, Table, Backend, Nodes>;
+
+  /// Index nodes come from the pool that the tables come from.
+  GuestMemory(Table table, slat::FramePool& frames)
+      : table_{std::move(table)}, areas_{Nodes{frames, frames.granule()}} {}
+
+  slat::Result<> map(slat::GuestRange range, const slat::Attr& attr, Backend backend) {
+    SpinLock::Held const held{writer_};
+    return areas_.map({range.begin, range.size, attr, backend}, table_);
+  }
+
+  /// Leaves of the smallest size in the whole range.
+  slat::Result<> split(slat::GuestRange range) {
+    SpinLock::Held const held{writer_};
+    return table_.split(range);
+  }
+
+  /// What a stage-2 fault at `at` comes to. The tables decide under the lock, not what was seen when the fault came.
+  slat::Result<slat::Resolution> fault(slat::GuestPhys at, slat::Prot wanted) {
+    SpinLock::Held const held{writer_};
+    auto resolution = areas_.resolve(at, wanted, table_);
+    if (resolution) ++faults_[static_cast<std::size_t>(*resolution)];
+    return resolution;
+  }
+
+  /// Puts `bytes` where the guest will find them, page by page as the guest itself would: a lazy area is populated.
+  /// `write(HostPhys, part)` does the copying. bad_state: no RAM there.
+  template <class Write>
+  slat::Result<> copy_in(slat::GuestPhys at, std::span<const std::byte> bytes, Write write) {
+    SpinLock::Held const held{writer_};
+    while (!bytes.empty()) {
+      auto leaf = table_.query(at);
+      if (leaf.kind != slat::Kind::leaf) {
+        auto const resolution = SLAT_TRY(areas_.resolve(at, slat::Prot::w, table_));
+        if (resolution != slat::Resolution::mapped)
+          return slat::Error{slat::Errc::bad_state, slat::Argument::start, at.raw(), {at, bytes.size()}};
+        leaf = table_.query(at);
+      }
+      auto const part = bytes.first(std::min(bytes.size(), leaf.range.end() - at));
+      write(leaf.host_of(at), part);
+      bytes = bytes.subspan(part.size());
+      at = at + part.size();
+    }
+    return {};
+  }
+
+  slat::Audit audit() {
+    SpinLock::Held const held{writer_};
+    return areas_.audit(table_);
+  }
+  slat::Result<> clear() {
+    SpinLock::Held const held{writer_};
+    return areas_.clear(table_);
+  }
+
+  /// For what a CPU does to itself alone.
+  auto& hook() { return table_.hook(); }
+  /// For reading, by whoever knows that nobody writes.
+  const Set& areas() const { return areas_; }
+  const Table& table() const { return table_; }
+  const FaultCounts& faults() const { return faults_; }
+
+ private:
+  SpinLock writer_;
+  Table table_;
+  Set areas_;
+  FaultCounts faults_{};
+};
+
+}  // namespace hv

@@ -1,0 +1,54 @@
+#pragma once
+
+// What slat did for a guest, in a few lines.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "hv/counted_hook.hpp"
+#include "hv/guest_memory.hpp"
+#include "hv/print.hpp"
+
+namespace hv {
+
+/// How many leaves there are of each level.
+template <class Table>
+auto count_leaves(const Table& table) {
+  std::array<std::uint64_t, 5> counts{};
+  table.visit([&](const slat::Leaf& leaf) { ++counts[leaf.level]; });
+  return counts;
+}
+
+/// `instruction` is what the architecture calls an invalidation.
+template <slat::TextSink Out, class Table, class Source>
+void print_summary(Out& out, const GuestMemory<Table, Source>& memory, const InvalidationCounts& hook,
+                   std::string_view instruction) {
+  auto const& table = memory.table();
+  auto const& geometry = table.geometry();
+
+  print(out, "slat:   areas       ", memory.areas().len(), "\n");
+  for (auto const& area : memory.areas().iter()) {
+    print(out, "slat:               ");
+    slat::print_range(out, area.range());
+    print(out, " ", area.flags(), "\n");
+  }
+
+  print(out, "slat:   leaves     ");
+  auto const leaves = count_leaves(table);
+  for (std::size_t level = leaves.size(); level-- != 0;)
+    if (leaves[level] != 0)
+      print(out, " ", leaves[level], " of ", Bytes{geometry.span(static_cast<slat::Level>(level))});
+  print(out, "\n");
+  print(out, "slat:   tables      ", table.tables(), " of ", Bytes{geometry.table_bytes()}, ", the root among them\n");
+
+  constexpr std::array<std::string_view, 6> names{"mapped", "spurious", "busy", "emulated", "denied", "unknown"};
+  print(out, "slat:   faults     ");
+  for (std::size_t i = 0; i != names.size(); ++i) print(out, " ", memory.faults()[i], " ", names[i]);
+  print(out, "\n");
+  print(out, "slat:   shootdowns  ", hook.shootdowns.load(), ", ", hook.instructions.load(), " ", instruction,
+        " instructions\n");
+}
+
+}  // namespace hv
