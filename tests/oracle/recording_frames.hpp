@@ -76,7 +76,7 @@ class RecordingFrames {
     return inside(frame) && (frame - base_) % granule_ == 0 && used_[index(frame)];
   }
 
-  Entry load(const Entry* entry) noexcept {
+  Entry load(const Entry* entry) const noexcept {
     auto const where = touch(entry);
     recorder_->accessed({Access::Kind::load, where, *entry, *entry});
     return *entry;
@@ -135,7 +135,7 @@ class RecordingFrames {
  private:
   static constexpr std::size_t unlimited = std::numeric_limits<std::size_t>::max();
 
-  HostPhys touch(const Entry* entry) {
+  HostPhys touch(const Entry* entry) const {
     auto const where = base_ + static_cast<std::uint64_t>(entry - memory_.get()) * sizeof(Entry);
     recorder_->about_to_access(where);
     if (!used_[index(where)]) recorder_->report(Offence::access_after_release, text(where));

@@ -1,0 +1,458 @@
+#pragma once
+
+// A TLB that may keep everything the architecture lets it keep, beside hardware that walks, reads and writes whenever
+// it hurts: the judge of every store, invalidation and release that a page table makes.
+//
+//   HostileTlb tlb{recorder, frames, ArmReader{features}};
+//   tlb.attach(table.root());
+//   tlb.begin(Change::unmap(range));  table.unmap(range);  tlb.commit();  tlb.finish_edit();
+//   EXPECT_FALSE(recorder.violation()) << recorder.violation()->text;
+//
+// What may be cached is, at any time, all that the live tables say, and what they said before until an invalidation
+// covers it: leaves, and table pointers with all that an unlinked table leads to. Only the second part is stored, so
+// the size of the address space costs nothing. No page is left out: a stale block is stale in every page of it.
+//
+// An invalidation takes a leaf away when its range covers all of the leaf, and names its level, an unknown level, or
+// tables; it takes a table pointer away when it names tables. Whatever is stale and stays is a violation, so that after
+// each invalidation only the live tables are cached.
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "oracle/diary.hpp"
+#include "oracle/hardware.hpp"
+#include "oracle/intent.hpp"
+#include "oracle/judge.hpp"
+#include "oracle/live_tree.hpp"
+#include "oracle/recorder.hpp"
+#include "oracle/recording_frames.hpp"
+#include "oracle/stale_set.hpp"
+
+namespace slat::test {
+
+struct TlbOptions {
+  std::uint64_t seed = 1;
+  unsigned period = 8;            // hardware acts before one access in so many; 0: never
+  bool waits_for_readers = true;  // frames may go only after the hook's wait_for_readers
+};
+
+template <class Reader>
+class HostileTlb final : public Observer {
+  using Tree = LiveTree<Reader>;
+  using State = typename Tree::State;
+
+ public:
+  HostileTlb(Recorder& recorder, RecordingFrames& frames, const Reader& reader, TlbOptions options = {})
+      : recorder_{&recorder},
+        frames_{&frames},
+        tree_{frames, reader},
+        intent_{reader.shape().input_size()},
+        judge_{reader, intent_, change_},
+        diary_{reader.shape().granule()},
+        hardware_{recorder, frames, tree_, stale_, diary_, intent_, options.seed, options.period},
+        waits_for_readers_{options.waits_for_readers} {
+    recorder.listen(this);
+  }
+  ~HostileTlb() override {
+    if (recorder_->observer() == this) recorder_->listen(nullptr);
+  }
+
+  const Intent& intent() const { return intent_; }
+  const Change& change() const { return change_; }
+  std::size_t live_tables() const { return tree_.live_tables(); }
+  const StaleSet& stale() const { return stale_; }
+  /// How to read A/D marks where software keeps some of them: the format's own age(). Without it, hardware's bits.
+  void read_age_with(std::function<Age(Level, Entry)> age) { age_ = std::move(age); }
+  /// Without a declared meaning (tests that drive frames by hand), stores are not held to one.
+  void judge_stores(bool on) { judging_ = on; }
+
+  void attach(HostPhys root) {
+    auto visit = Visit{*this, Place{tree_.shape().root + 1, {}}, Decoded{}};
+    tree_.attach(root, visit);
+  }
+
+  // ---- operations
+  // ----------------------------------------------------------------------------------------------------
+
+  /// An operation begins that may touch `change.range` and nothing else.
+  void begin(Change change) {
+    ++call_;
+    change_ = std::move(change);
+  }
+  /// It succeeded.
+  void commit() {
+    diary_.commit(change_);
+    for (auto const& piece : change_.after) intent_.assign(piece);
+    if (!change_.range.empty()) changed_.push_back(change_.range);
+    change_ = {};
+  }
+  /// It failed, and so did nothing.
+  void abandon() {
+    diary_.abandon();
+    change_ = {};
+  }
+  /// The operation's sink was told of marks in `range`.
+  void harvested(GuestRange range, Age what) { diary_.report(range, what); }
+
+  /// The outermost edit has ended, or settled: nothing may be owed any more.
+  void finish_edit() {
+    stale_.each([&](const StaleSlot& slot) {
+      if (is_stale(slot)) report(Offence::missing_invalidation, text(Place{slot.level, slot.span}));
+    });
+    forget_stale(State::cached);
+    if (owes_publish_) report(Offence::unpublished, hex(owes_publish_->raw()));
+    if (!broken_.empty()) {
+      auto const& [at, level] = *broken_.begin();
+      report(Offence::broken_left, text(Place{level, {GuestPhys{at}, tree_.shape().span(level)}}));
+    }
+    diary_.settle([&](GuestPhys page, Age untold) { return settle_age(page, untold); });
+    if (judging_ && tree_.attached())
+      for (auto const& range : changed_) check_meaning(range);
+    changed_.clear();
+  }
+
+  /// Compares every live table with what the recorder was told of it. Slow.
+  void check_unseen() {
+    if (auto const where = tree_.unseen()) report(Offence::unseen_store, hex(where->raw()));
+  }
+  /// Hardware reads or writes a page, by whatever way it may have.
+  void use(GuestPhys page, bool write) { hardware_.use(page, write, change_); }
+  /// What hardware makes of one address now.
+  Found walk(GuestPhys at) const { return tree_.walk(at); }
+
+  // ---- what the recorder says
+  // ----------------------------------------------------------------------------------------
+
+  void before(HostPhys where) override {
+    if (!tree_.attached() || !hardware_.takes_a_turn()) return;
+    auto const state = tree_.table(where).state;
+    auto const seen = state == State::live || state == State::cached;
+    hardware_.act(seen ? tree_.place(where).span : change_.range, change_);
+  }
+
+  void after(const Access& access) override {
+    if (!access.wrote() || !frames_->owns(access.where.down_to(tree_.shape().granule()))) return;
+    auto const state = tree_.table(access.where).state;
+    if (state == State::cached) return report(Offence::written_while_cached, hex(access.where.raw()));
+    if (state != State::live) return;
+    auto& shadow = tree_.shadow(access.where);
+    if (shadow != access.old) report(Offence::unseen_store, hex(access.where.raw()));
+    shadow = access.next;
+    if (access.old != access.next) live_store(access);
+  }
+
+  void allocated(HostPhys frame, std::uint64_t bytes) override {
+    for (std::uint64_t at = 0; at < bytes; at += tree_.shape().granule()) tree_.table(frame + at) = {};
+  }
+
+  void releasing(HostPhys frame, std::uint64_t bytes) override {
+    for (std::uint64_t at = 0; at < bytes; at += tree_.shape().granule()) {
+      auto& table = tree_.table(frame + at);
+      if (tree_.is_root(frame + at)) {
+        if (!stale_.empty() || !tree_.empty()) report(Offence::released_while_linked, hex((frame + at).raw()));
+        tree_.detach();
+      }
+      if (table.state == State::live) report(Offence::released_while_linked, hex((frame + at).raw()));
+      if (table.state == State::cached) report(Offence::released_while_cached, hex((frame + at).raw()));
+      if (table.state == State::invalidated && waits_for_readers_ && table.unlinked >= last_wait_)
+        report(Offence::released_before_readers, hex((frame + at).raw()));
+      table = {};
+    }
+  }
+
+  void published() override {
+    unpublished_ = false;
+    owes_publish_.reset();
+  }
+  void readers_gone() override { last_wait_ = ++now_; }
+
+  void invalidated(HostPhys root, const Stale& stale) override {
+    auto turns = 4;
+    if (tree_.attached())
+      stale_.each_until([&](const StaleSlot& slot) {
+        hardware_.act(slot.span, change_);
+        return --turns != 0;
+      });
+    if (!tree_.attached() || root != tree_.root()) report(Offence::wrong_root, hex(root.raw()));
+    if (unpublished_) report(Offence::hook_before_publish, "a store has not been published");
+    if (stale.everything()) {
+      if (stale_.empty()) report(Offence::over_invalidation, "everything, and nothing was stale");
+    } else {
+      for (auto const& range : stale.ranges()) check_needed(range);
+      stale_.each([&](const StaleSlot& slot) { check_covered(slot, stale); });
+    }
+    forget_stale(State::invalidated);
+  }
+
+ private:
+  // ---- live stores
+  // ---------------------------------------------------------------------------------------------------
+
+  /// Looks at everything that a new table pointer brings into the live tree.
+  struct Visit {
+    HostileTlb& tlb;
+    Place slot;   // that was written
+    Decoded was;  // there
+
+    bool table(HostPhys at, Level level, GuestPhys base) {
+      if (!tlb.frames_->owns(at)) {
+        tlb.report(Offence::table_foreign, hex(at.raw()));
+        return false;
+      }
+      auto const& known = tlb.tree_.table(at);
+      if (known.state == State::live) {
+        tlb.report(Offence::table_shared, hex(at.raw()));
+        return false;
+      }
+      if (known.state == State::cached && (known.level != level || known.base != base))
+        tlb.report(Offence::table_reused, hex(at.raw()));
+      return true;
+    }
+    void operator()(Place place, const Decoded& entry) { tlb.appeared(place, entry, slot, was); }
+  };
+
+  void live_store(const Access& access) {
+    ++now_;
+    auto const place = tree_.place(access.where);
+    auto const was = tree_.reader().decode(place.level, access.old);
+    auto const is = tree_.reader().decode(place.level, access.next);
+    unpublished_ = true;
+    if (is.valid()) owes_publish_ = access.where;
+    diary_.suspect(place.span);
+
+    if (was.table() && is.table() && was.address == is.address && is.wrong == nullptr) return;
+    if (was.table()) {
+      StaleTable gone{was.address, {}};
+      tree_.unlink(was.address, place.level - 1, now_, gone.frames);
+      auto const end = place.span.end().raw();
+      broken_.erase(broken_.lower_bound(place.span.begin.raw()), broken_.lower_bound(end));
+      stale_.slot(place.level, place.span, call_).tables.push_back(std::move(gone));
+    } else if (was.leaf() && !covers(is, was)) {
+      auto& leaves = stale_.slot(place.level, place.span, call_).leaves;
+      if (std::find(leaves.begin(), leaves.end(), was) == leaves.end()) leaves.push_back(was);
+    } else if (was.kind == Decoded::Kind::broken) {
+      broken_.erase(place.span.begin.raw());
+    }
+    appeared(place, is, place, was);
+    if (is.table()) {
+      Visit visit{*this, place, was};
+      tree_.link(is.address, place.level - 1, place.span.begin, visit);
+    }
+  }
+
+  /// An entry that hardware can now read, in `slot` or in a table that `slot` now leads to.
+  void appeared(Place place, const Decoded& entry, Place slot, const Decoded& was) {
+    if (entry.wrong != nullptr) report(Offence::malformed, std::string{entry.wrong} + ", in " + text(place));
+    if (entry.table()) return check_pointer(place, entry);
+    if (entry.leaf()) check_conflicts(place, entry);
+    std::optional<Complaint> complaint;
+    if (entry.kind == Decoded::Kind::broken) {
+      broken_.emplace(place.span.begin.raw(), place.level);
+      if (!judging_) return;
+      auto const may_break =
+          was.leaf() && judge_.is_edge(slot) && (tree_.reader().size_breaks() || owed_before(slot.span));
+      complaint = judge_.broken(place.span, may_break, [&](GuestRange part) { return translated(was, slot, part); });
+    } else if (judging_) {
+      complaint = entry.leaf() ? judge_.leaf(place.span, entry) : judge_.absent(place.span);
+    }
+    if (complaint) report(complaint->offence, complaint->particulars + ", by " + text(place));
+  }
+
+  /// Whether hardware found anything in `part` when `slot` held `was`.
+  bool translated(const Decoded& was, Place slot, GuestRange part) const {
+    if (was.leaf()) return true;
+    if (!was.table() || !frames_->owns(was.address)) return false;
+    return !tree_.each_leaf(was.address, slot.level - 1, part, [](GuestRange, const Decoded&) { return false; });
+  }
+  /// Whether earlier calls of the same edit left a debt on `span`. Many debts may have been widened to everything.
+  bool owed_before(GuestRange span) const {
+    if (stale_.size() >= Stale::capacity) return true;
+    return !stale_.overlapping(span, [&](const StaleSlot& slot) { return slot.call == call_; });
+  }
+
+  void check_pointer(Place place, const Decoded& entry) {
+    auto const& reader = tree_.reader();
+    if (!reader.pointers_conflict()) return;
+    stale_.overlapping(place.span, [&](const StaleSlot& slot) {
+      if (slot.level != place.level) return true;
+      for (auto const& old : slot.tables)
+        if (old.table != entry.address) report(Offence::break_before_make, "two table pointers for " + text(place));
+      if (!slot.leaves.empty() && reader.size_breaks())
+        report(Offence::break_before_make, "a leaf and a table for " + text(place));
+      return true;
+    });
+  }
+
+  void check_conflicts(Place place, const Decoded& entry) {
+    auto const& reader = tree_.reader();
+    if (!reader.can_break()) return;
+    auto const check = [&](GuestRange span, Level level, const Decoded& old) {
+      auto const at = span.begin < place.span.begin ? place.span.begin : span.begin;
+      auto a = old;
+      auto b = entry;
+      a.address = a.address + (at - span.begin);
+      b.address = b.address + (at - place.span.begin);
+      if (!reader.conflict(a, level, b, place.level)) return true;
+      report(Offence::break_before_make, "at " + hex(at.raw()) + ", to " + hex(a.address.raw()) +
+                                             " by a leaf of level " + std::to_string(level) + ", and to " +
+                                             hex(b.address.raw()) + " by one of level " + std::to_string(place.level));
+      return false;
+    };
+    stale_.overlapping(place.span, [&](const StaleSlot& slot) {
+      for (auto const& old : slot.leaves)
+        if (!check(slot.span, slot.level, old)) return false;
+      for (auto const& old : slot.tables) {
+        if (slot.level == place.level && reader.size_breaks()) {
+          report(Offence::break_before_make, "a table and a leaf for " + text(place));
+          return false;
+        }
+        if (!frames_->owns(old.table)) continue;
+        auto const part = place.span.clamp_to(slot.span);
+        auto const fine = tree_.each_leaf(old.table, slot.level - 1, part, [&](GuestRange span, const Decoded& leaf) {
+          return check(span, level_of(span), leaf);
+        });
+        if (!fine) return false;
+      }
+      return true;
+    });
+  }
+  Level level_of(GuestRange span) const {
+    Level level = 0;
+    while (tree_.shape().span(level) != span.size) ++level;
+    return level;
+  }
+
+  // ---- invalidation
+  // --------------------------------------------------------------------------------------------------
+
+  /// Whether using `cached` is no worse than using `live`: the same translation, no right more, no mark more. Fewer
+  /// rights may linger: using them faults, and the fault is resolved as spurious.
+  bool covers(const Decoded& live, const Decoded& cached) const {
+    if (!live.leaf() || live.address != cached.address || live.type != cached.type) return false;
+    if (!allows(live.rights, cached.rights)) return false;
+    if (tree_.reader().sets_accessed() && cached.is_accessed && !live.is_accessed) return false;
+    return !tree_.reader().sets_dirty() || !cached.is_dirty || live.is_dirty;
+  }
+
+  bool stale_leaf(const StaleSlot& slot) const {
+    auto const live = tree_.at({slot.level, slot.span});
+    return !std::all_of(slot.leaves.begin(), slot.leaves.end(), [&](const Decoded& old) { return covers(live, old); });
+  }
+  bool stale_table(const StaleSlot& slot) const {
+    auto const live = tree_.at({slot.level, slot.span});
+    return !std::all_of(slot.tables.begin(), slot.tables.end(),
+                        [&](const StaleTable& old) { return live.table() && live.address == old.table; });
+  }
+  bool is_stale(const StaleSlot& slot) const { return tree_.attached() && (stale_leaf(slot) || stale_table(slot)); }
+
+  template <class Counts>
+  static bool covered(GuestRange span, const Stale& stale, Counts counts) {
+    for (auto at = span.begin; span.contains(at);) {
+      auto const ranges = stale.ranges();
+      auto const found = std::find_if(ranges.begin(), ranges.end(), [&](const Stale::Range& range) {
+        return range.range.contains(at) && counts(range);
+      });
+      if (found == ranges.end()) return false;
+      at = found->range.end();
+    }
+    return true;
+  }
+  void check_covered(const StaleSlot& slot, const Stale& stale) {
+    auto const any = [](const Stale::Range&) { return true; };
+    auto const leaf = [&](const Stale::Range& range) {
+      return range.tables || range.level == Stale::unknown_level || range.level == slot.level;
+    };
+    auto const table = [](const Stale::Range& range) { return range.tables; };
+    auto const where = text(Place{slot.level, slot.span});
+    if (!slot.tables.empty() && !covered(slot.span, stale, table) && stale_table(slot))
+      return report(covered(slot.span, stale, any) ? Offence::tables_not_named : Offence::too_narrow,
+                    "a table of " + where);
+    if (!slot.leaves.empty() && !covered(slot.span, stale, leaf) && stale_leaf(slot))
+      report(covered(slot.span, stale, any) ? Offence::wrong_level : Offence::too_narrow, "a leaf of " + where);
+  }
+
+  void check_needed(const Stale::Range& named) {
+    auto const& range = named.range;
+    for (auto at = range.begin; range.contains(at);) {
+      std::optional<GuestPhys> end;
+      stale_.overlapping({at, 1}, [&](const StaleSlot& slot) {
+        if (!end || *end < slot.span.end()) end = slot.span.end();
+        return true;
+      });
+      if (!end) return report(Offence::over_invalidation, hex(at.raw()) + " in " + text(range));
+      at = *end;
+    }
+    if (named.tables && stale_.overlapping(range, [](const StaleSlot& slot) { return slot.tables.empty(); }))
+      report(Offence::over_invalidation, "tables in " + text(range));
+  }
+
+  void forget_stale(State next) {
+    if (next == State::invalidated)
+      stale_.each([&](const StaleSlot& slot) {
+        for (auto const& table : slot.tables)
+          for (auto const frame : table.frames)
+            if (tree_.table(frame).state == State::cached) tree_.table(frame).state = next;
+      });
+    stale_.clear();
+  }
+
+  // ---- at rest ------------------------------------------------------------------------------------------------------
+
+  Age settle_age(GuestPhys page, Age untold) {
+    if (!tree_.attached() || !intent_.at(page).meaning) return {};
+    auto const found = tree_.walk(page);
+    if (!found.decoded.leaf()) return {};  // said elsewhere
+    auto const level = found.place.level;
+    auto const age = age_ ? age_(level, *found.entry) : Age{found.decoded.is_accessed, found.decoded.is_dirty};
+    auto const where = hex(page.raw()) + ", by " + text(found.place) + ": " + hex(*found.entry);
+    if (untold.dirty && !age.dirty) report(Offence::lost_dirty, where);
+    if (untold.accessed && tree_.reader().sets_accessed() && !age.accessed) report(Offence::lost_accessed, where);
+    return age;
+  }
+
+  /// At rest the live tables say exactly what is meant.
+  void check_meaning(GuestRange range) {
+    for (auto at = range.begin; range.contains(at);) {
+      auto const found = tree_.walk(at);
+      auto const span = found.place.span;
+      auto const part = span.clamp_to(range);
+      for (auto const& piece : intent_.within(part)) {
+        auto const host = found.decoded.address + (piece.range.begin - span.begin);
+        auto const right = found.decoded.leaf() ? judge_.says(found.decoded, host, piece) : !piece.meaning;
+        if (!right)
+          return report(Offence::wrong_translation, text(piece.range) + " should be " + judge_.describe(piece));
+      }
+      at = part.end();
+    }
+  }
+
+  void report(Offence offence, const std::string& particulars) { recorder_->report(offence, particulars); }
+
+  Recorder* recorder_;
+  RecordingFrames* frames_;
+  Tree tree_;
+  Intent intent_;
+  Change change_;
+  Judge<Reader> judge_;
+  Diary diary_;
+  StaleSet stale_;
+  Hardware<Reader> hardware_;
+  std::function<Age(Level, Entry)> age_;
+  std::map<std::uint64_t, Level> broken_;  // live slots, by their first address
+  std::vector<GuestRange> changed_;        // by the edit
+  std::optional<HostPhys> owes_publish_;   // an entry that became valid
+  std::size_t call_ = 0;
+  std::size_t now_ = 1;
+  std::size_t last_wait_ = 0;
+  bool unpublished_ = false;
+  bool judging_ = true;
+  bool waits_for_readers_;
+};
+
+}  // namespace slat::test
