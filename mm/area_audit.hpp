@@ -24,7 +24,7 @@ constexpr Audit audit_order(const Run& areas) {
   return {};
 }
 
-/// Audits the order of `areas`, then each area, the gaps before, between and after them, and the table as such, as far
+/// Audits the order of `areas`, the table as such, then each area and the gaps before, between and after them, as far
 /// as the backend `B` can (see mapping_backend.hpp). For the set's writer, or beside nobody.
 template <class B, class F, class Run, class PT>
 Audit audit_areas(const Run& areas, PT& pt) {
@@ -42,6 +42,9 @@ Audit audit_areas(const Run& areas, PT& pt) {
       "a backend's audit() is const and returns an Audit");
 
   if (auto const found = audit_order(areas); !found) return found;
+  // Before anything is read through it: a table that is not sound may lead anywhere.
+  if constexpr (of_table)
+    if (auto const found = B::audit_table(pt); !found) return found;
   auto const gap = [&](GuestRange range) -> Audit {
     if constexpr (of_gaps)
       if (!range.empty()) return B::audit_gap(range, pt);
@@ -61,9 +64,7 @@ Audit audit_areas(const Run& areas, PT& pt) {
     from = low.end();
   }
   // Up to 2^64, whose low 64 bits are 0: nothing is left when an area ends there.
-  if (auto const found = gap(GuestRange::between(from, GuestPhys{0})); !found) return found;
-  if constexpr (of_table) return B::audit_table(pt);
-  return {};
+  return gap(GuestRange::between(from, GuestPhys{0}));
 }
 
 }  // namespace slat

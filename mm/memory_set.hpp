@@ -44,7 +44,9 @@ class MemorySet {
  public:
   using Area = MemoryArea<F, B>;
 
-  MemorySet() requires std::default_initializable<Nodes> = default;
+  MemorySet()
+    requires std::default_initializable<Nodes>
+  = default;
   explicit MemorySet(Nodes nodes) : areas_{std::move(nodes)} {}
   /// The source is empty afterwards.
   MemorySet(MemorySet&&) noexcept = default;
@@ -122,8 +124,8 @@ class MemorySet {
   /// range: nothing where the answer is nullopt. `update` is pure: it is asked twice at most for an area. At the two
   /// ends of the range, parts that have become equal and contiguous (again) are one area afterwards.
   template <class Update>
-  requires std::invocable<Update&, const F&> &&
-           std::convertible_to<std::invoke_result_t<Update&, const F&>, std::optional<F>>
+    requires std::invocable<Update&, const F&> &&
+             std::convertible_to<std::invoke_result_t<Update&, const F&>, std::optional<F>>
   Result<> protect(GuestPhys start, std::uint64_t size, Update update, PT& pt) {
     GuestRange const range{start, size};
     SLAT_TRY(check(range));
@@ -168,20 +170,23 @@ class MemorySet {
   }
 
   /// What a stage-2 fault at `at` comes to, by the area that holds it: see Resolution.
-  Result<Resolution> resolve(GuestPhys at, Prot access, PT& pt) requires requires(B& b, const F& flags) {
-    { b.resolve(at, access, flags, pt) } -> std::same_as<Result<Resolution>>;
-  } {
+  Result<Resolution> resolve(GuestPhys at, Prot access, PT& pt)
+    requires requires(B& b, const F& flags, GuestRange area) {
+      { b.resolve(at, access, flags, area, pt) } -> std::same_as<Result<Resolution>>;
+    }
+  {
     auto const area = areas_.find(at);
     if (area == nullptr) return Resolution::unknown;
-    return area->backend().resolve(at, access, area->flags(), pt);
+    return area->backend().resolve(at, access, area->flags(), area->range(), pt);
   }
 
   /// Calls `sink(GuestRange)` for each run in the range that was written (or read, as `what` asks), and clears the
   /// marks.
   template <class Sink>
-  requires requires(GuestRange range, Age what, Sink& sink, PT& pt) {
-    { B::harvest(range, what, sink, pt) } -> std::same_as<Result<>>;
-  } Result<> harvest(GuestRange range, Sink&& sink, PT& pt, Age what = {.accessed = false, .dirty = true}) {
+    requires requires(GuestRange range, Age what, Sink& sink, PT& pt) {
+      { B::harvest(range, what, sink, pt) } -> std::same_as<Result<>>;
+    }
+  Result<> harvest(GuestRange range, Sink&& sink, PT& pt, Age what = {.accessed = false, .dirty = true}) {
     SLAT_TRY(check(range));
     if (range.empty()) return {};
     return B::harvest(range, what, sink, pt);
