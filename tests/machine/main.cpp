@@ -1,0 +1,95 @@
+// One image, many tests: the command line names the one to run. See `cases` for what is run on which CPU, and what it
+// must say.
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include "hv/aarch64/death.hpp"
+#include "hv/aarch64/machine.hpp"
+#include "tests/machine/dirty_tests.hpp"
+#include "tests/machine/exit_tests.hpp"
+#include "tests/machine/mapping_tests.hpp"
+#include "tests/machine/two_cpu_tests.hpp"
+#include "tests/machine/walk_tests.hpp"
+
+extern "C" std::byte hv_image_end[];
+
+namespace slat::test {
+namespace {
+
+alignas(16) constinit std::array<std::byte, hv::Cpu::stack_size> second_stack{};
+
+template <class Rig>
+struct Test {
+  std::string_view name;
+  void (*body)(Rig&);
+};
+
+template <class Rig>
+constexpr std::array tests{
+    Test<Rig>{"map", &map<Rig>},
+    Test<Rig>{"unmap", &unmap<Rig>},
+    Test<Rig>{"protect-write", &protect_write<Rig>},
+    Test<Rig>{"protect-execute", &protect_execute<Rig>},
+    Test<Rig>{"grow", &grow<Rig>},
+    Test<Rig>{"split", &split<Rig>},
+    Test<Rig>{"coalesce", &coalesce<Rig>},
+    Test<Rig>{"remap", &remap<Rig>},
+    Test<Rig>{"reuse", &reuse<Rig>},
+    Test<Rig>{"demand", &demand<Rig>},
+    Test<Rig>{"harvest-by-protection", &harvest_by_protection<Rig>},
+    Test<Rig>{"harvest-by-hardware", &harvest_by_hardware<Rig>},
+    Test<Rig>{"emulate", &emulate<Rig>},
+    Test<Rig>{"inject", &inject<Rig>},
+    Test<Rig>{"walk", &walk<Rig>},
+    Test<Rig>{"two-cpus-unmap", &two_cpus_unmap<Rig>},
+    Test<Rig>{"two-cpus-protect", &two_cpus_protect<Rig>},
+    Test<Rig>{"two-cpus-remap", &two_cpus_remap<Rig>},
+    Test<Rig>{"two-cpus-split", &two_cpus_split<Rig>},
+};
+
+template <aarch64::Granule G>
+[[noreturn]] void run(const Options& options, const hv::Machine& machine) {
+  for (auto const& test : tests<Rig<G>>) {
+    if (test.name != options.test) continue;
+    auto const from = HostPhys{reinterpret_cast<std::uint64_t>(hv_image_end) + 64_KiB}.down_to(64_KiB);
+    Rig<G> rig{options, {.tables = {from, from + 32_MiB}, .pages = {from + 32_MiB, machine.ram.end}}};
+    test.body(rig);
+    auto const audit = rig.table.audit();
+    if (!audit) hv::print(hv::console, audit, "\n");
+    expect(!!audit, "the table fails its audit");
+    pass();
+  }
+  fail("there is no such test");
+}
+
+}  // namespace
+}  // namespace slat::test
+
+extern "C" [[noreturn]] void hv_main(std::uint64_t x0) {
+  using namespace slat;
+  auto const tree = hv::boot_tree(x0);
+  if (!tree) hv::die("no device tree");
+  auto const machine = hv::describe(*tree);
+  test::Options options;
+  auto const refused =
+      hv::first_refused(machine.command_line, [&](auto key, auto value) { return options.set(key, value); });
+  test::running = options.test;
+  if (refused) test::fail("an option was not understood");
+  if (machine.cpus > 1) {
+    test::second_cpu.mpidr = machine.mpidr[1];
+    test::second_cpu.stack_top = test::second_stack.data() + test::second_stack.size();
+  }
+  switch (options.granule) {
+    case aarch64::Granule::k4: test::run<aarch64::Granule::k4>(options, machine);
+    case aarch64::Granule::k16: test::run<aarch64::Granule::k16>(options, machine);
+    case aarch64::Granule::k64: test::run<aarch64::Granule::k64>(options, machine);
+  }
+  hv::die("no such granule");
+}
+
+extern "C" [[noreturn]] void hv_secondary_main(hv::Cpu* cpu) {
+  cpu->main(*cpu, cpu->context);
+  hv::turn_off_this_cpu();
+}

@@ -1,0 +1,168 @@
+#pragma once
+
+// A guest made for one test: its areas and table, a few host pages, and a CPU that does what it is told.
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+
+#include <slat/arch/aarch64/registers.hpp>
+#include <slat/arch/aarch64/stage2.hpp>
+#include <slat/arch/aarch64/tlb.hpp>
+#include <slat/mm/backends.hpp>
+#include <slat/mm/frame_nodes.hpp>
+#include <slat/mm/frame_pool.hpp>
+#include <slat/mm/memory_set.hpp>
+
+#include "hv/aarch64/cache.hpp"
+#include "hv/aarch64/fault.hpp"
+#include "hv/aarch64/guest_cpu.hpp"
+#include "hv/aarch64/machine.hpp"
+#include "hv/aarch64/vcpu.hpp"
+#include "tests/machine/options.hpp"
+#include "tests/machine/report.hpp"
+#include "tests/machine/stub.hpp"
+
+namespace slat::test {
+
+using namespace slat::literals;
+
+/// How an access of the guest ended: with a value, or with an exception taken to EL2.
+struct Seen {
+  std::uint64_t value = 0;
+  std::optional<hv::Abort> fault;
+  GuestPhys at;  // of the fault, where the hardware says
+  std::uint64_t far = 0;
+
+  bool worked() const { return !fault; }
+  bool faulted(hv::Abort::Kind kind) const { return fault && fault->kind == kind; }
+};
+
+/// The machine's memory that a test may use.
+struct Ground {
+  hv::HostRange tables;
+  hv::HostRange pages;
+};
+
+template <aarch64::Granule G>
+class Rig {
+ public:
+  using Format = aarch64::Stage2<G>;
+  using Hook = aarch64::Tlb<FlawedInstructions>;
+  using Table = PageTable<Format, FramePool, Hook>;
+  using Source = PageSource<FramePool>;
+  using Backend = Backends<Table, Source>;
+  using Set = MemorySet<Attr, Table, Backend, FrameNodes<FramePool>>;
+
+  static constexpr std::uint64_t page = std::uint64_t{1} << aarch64::page_bits(G);
+  /// The smallest block.
+  static constexpr std::uint64_t block = page * (page / 8);
+  static constexpr std::uint16_t vmid = 1;
+
+  /// Where the guest's own few instructions are; all else is the test's.
+  static constexpr GuestPhys code{0x4000'0000};
+
+  Rig(const Options& chosen, const Ground& ground)
+      : options{chosen},
+        features{aarch64::features(hv::id_registers(), chosen.bbm)},
+        frames{ground.tables.bytes(), ground.tables.begin, page},
+        pages{ground.pages.bytes(), ground.pages.begin, page},
+        source{pages, page, page},
+        table{make_table()},
+        set{FrameNodes<FramePool>{frames, page}} {
+    auto const host = host_page();
+    write(host, stub());
+    expect(set.map({code, page, rx, Linear{host}}, table));
+    enter_stage2(hv::hcr::dc);
+  }
+
+  Table make_table() {
+    // The flaw that does not broadcast has no range operation to fall back on.
+    auto target = features;
+    target.tlbi_range = target.tlbi_range && options.omit != Flaw::this_cpu_only;
+    auto const format = Format::create(features, {.hardware_dirty = options.hardware_dirty});
+    if (!format) fail("the CPU lacks what the test is about");
+    auto made =
+        Table::create(*format, frames, Hook{{G, target}, vmid, {}, FlawedInstructions{options.omit, options.vhe_host}});
+    if (!made) fail("no root table");
+    return *std::move(made);
+  }
+
+  /// Loads this CPU's stage-2 registers. `extra` goes to HCR_EL2 and should not change while a test runs: that alone
+  /// makes QEMU forget all translations, and with them the error that a test is after.
+  void enter_stage2(std::uint64_t extra) const {
+    hv::prepare_guest_cpu({.vtcr = aarch64::vtcr_el2(table.format()),
+                           .vttbr = aarch64::vttbr_el2(table.root(), vmid),
+                           .hcr = aarch64::hcr_el2(table.format())},
+                          extra);
+  }
+
+  // ---- host memory -------------------------------------------------------------------------------------------------
+
+  /// `bytes` of host memory, aligned to the next power of two, that nobody else has; filled with `value`.
+  HostPhys host_memory(std::uint64_t bytes, std::uint64_t value = 0) {
+    auto const host = pages.allocate(std::bit_ceil(bytes));
+    if (!host) fail("no host memory");
+    for (std::uint64_t i = 0; i != bytes / 8; ++i) pages.view(*host)[i] = value;
+    hv::cache::clean_and_invalidate(pages.view(*host), bytes);
+    return *host;
+  }
+  HostPhys host_page(std::uint64_t value = 0) { return host_memory(page, value); }
+
+  volatile std::uint64_t& host_word(HostPhys at) const { return *reinterpret_cast<volatile std::uint64_t*>(at.raw()); }
+
+  void write(HostPhys to, std::span<const std::byte> bytes) const {
+    auto* const there = reinterpret_cast<std::byte*>(to.raw());
+    std::memcpy(there, bytes.data(), bytes.size());
+    hv::cache::clean_and_invalidate(there, bytes.size());
+    hv::cache::invalidate_instructions();
+  }
+  /// A function that answers `number`.
+  void write_function(HostPhys to, std::uint32_t number) const {
+    std::array<std::uint32_t, 2> const instructions{0xd280'0000 | number << 5, 0xd65f'03c0};  // mov x0, #number; ret
+    write(to, std::as_bytes(std::span{instructions}));
+  }
+
+  // ---- what the guest does -----------------------------------------------------------------------------------------
+
+  Seen load(GuestPhys at) { return act(stub_load, at); }
+  Seen store(GuestPhys at, std::uint64_t value) { return act(stub_store, at, value); }
+  Seen call(GuestPhys at) { return act(stub_call, at); }
+
+  Seen act(const std::byte* what, GuestPhys at, std::uint64_t value = 0) {
+    vcpu = {};
+    vcpu.pc = in_stub(code, what).raw();
+    vcpu.x[1] = at.raw();
+    vcpu.x[2] = value;
+    return go_on();
+  }
+  /// Lets the guest run on from where it is.
+  Seen go_on() { return seen(vcpu, hv::run(vcpu)); }
+
+  static Seen seen(const hv::Vcpu& vcpu, const hv::Syndrome& why) {
+    Seen result{.value = vcpu.x[0], .fault = {}, .at = {}, .far = why.far};
+    switch (hv::cause(why.esr)) {
+      case hv::Cause::hvc: return result;
+      case hv::Cause::instruction_abort:
+      case hv::Cause::data_abort:
+        result.fault = hv::decode_abort(why.esr, vcpu.pstate);
+        result.at = hv::fault_address(why.hpfar, why.far, *result.fault);
+        return result;
+      case hv::Cause::smc: break;
+    }
+    fail("the guest came back for a reason that no test has");
+  }
+
+  Options options;
+  aarch64::Features features;
+  FramePool frames;
+  FramePool pages;
+  Source source;
+  Table table;
+  Set set;
+  hv::Vcpu vcpu;
+};
+
+}  // namespace slat::test
