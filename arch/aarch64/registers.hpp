@@ -43,4 +43,9 @@ constexpr std::uint64_t hcr_el2(const Stage2<G>& format) {
 /// VTTBR_EL2. A root is aligned to its size and has at most 48 address bits, so no bit of it is lost.
 constexpr std::uint64_t vttbr_el2(HostPhys root, std::uint16_t vmid) { return std::uint64_t{vmid} << 48 | root.raw(); }
 
+// T0SZ 24, start at Arm's level 1 (SL0 1), 48-bit PS, 8-bit VMIDs; then with HA and HD.
+static_assert(vtcr_el2(detail::plain_stage2) == 0x8005'3558 && vtcr_el2(detail::full_stage2) == 0x8065'3558);
+static_assert(hcr_el2(detail::full_stage2) == 0x0000'4000'0000'0001);
+static_assert(vttbr_el2(HostPhys{0x8000'2000}, 7) == 0x0007'0000'8000'2000);
+
 }  // namespace slat::aarch64

@@ -245,4 +245,19 @@ static_assert(TableFormat<Stage2<Granule::k4>>);
 static_assert(TableFormat<Stage2<Granule::k16>>);
 static_assert(TableFormat<Stage2<Granule::k64>>);
 
+namespace detail {
+// Words put together by hand from the register descriptions, for a CPU without and one with the features that matter.
+inline constexpr auto plain_stage2 = *Stage2<>::create({.pa_bits = 48, .granule_4k = true}, {});
+inline constexpr auto full_stage2 = *Stage2<>::create(
+    {.pa_bits = 48, .granule_4k = true, .hardware_accessed = true, .hardware_dirty = true, .xnx = true, .fwb = true},
+    {});
+static_assert(plain_stage2.leaf(0, HostPhys{0x8000'0000}, rwx) == 0x0200'0000'8000'07FF);
+static_assert(plain_stage2.leaf(1, HostPhys{0x8020'0000}, ro) == 0x0040'0000'8020'077D);
+static_assert(plain_stage2.leaf(0, HostPhys{0x0900'0000}, rw | Memory::device) == 0x0240'0000'0900'07C7);
+static_assert(plain_stage2.table(1, HostPhys{0x8000'1000}) == 0x0000'0000'8000'1003);
+static_assert(full_stage2.leaf(0, HostPhys{0x8000'0000}, rwx) == 0x0008'0000'8000'035B);
+static_assert(full_stage2.leaf(0, HostPhys{0x8000'0000}, {Prot::r | Prot::x_user}) == 0x0020'0000'8000'035B);
+static_assert(full_stage2.leaf(0, HostPhys{0x8000'0000}, {Prot::r | Prot::x_supervisor}) == 0x0060'0000'8000'035B);
+}  // namespace detail
+
 }  // namespace slat::aarch64

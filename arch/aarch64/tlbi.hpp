@@ -63,6 +63,14 @@ constexpr std::uint64_t ripas2e1_operand(Granule granule, GuestPhys at, Level le
          size << 46;
 }
 
+// The whole TLBI range encoding in two words: 512 pages of 4K as one 2M leaf, and the most that one operation can
+// cover.
+static_assert(ipas2e1_operand(Granule::k4, GuestPhys{0x4020'0000}, 1) == 0x0000'6000'0004'0200);
+static_assert(ripas2e1_operand(Granule::k4, GuestPhys{0x4020'0000}, 1, 1, 7) == 0x0000'53C0'0004'0200);
+static_assert(ripas2e1_operand(Granule::k64, GuestPhys{0x2'0000'0000}, Stale::unknown_level, 3, 31) ==
+              0x0000'FF80'0002'0000);
+static_assert(ripas2e1_pages(1, 7) == 512 && ripas2e1_pages(3, 31) == 2'097'152);
+
 /// What lowering an invalidation needs to know of the table and the machine.
 struct TlbiTarget {
   Granule granule;

@@ -287,4 +287,19 @@ class Ept {
 
 static_assert(TableFormat<Ept>);
 
+namespace detail {
+// Words put together by hand from the manual's tables, for a CPU without and one with A/D bits and mode-based
+// execution.
+inline constexpr auto plain_ept = *Ept::create({.leaf_2m = true}, {});
+inline constexpr auto full_ept =
+    *Ept::create({.leaf_2m = true, .accessed_dirty = true, .mode_based_execute = true, .pschange_mc_no = true}, {});
+static_assert(plain_ept.leaf(0, HostPhys{0x8000'0000}, rwx) == 0x0040'0000'8000'0037);
+static_assert(plain_ept.leaf(1, HostPhys{0x8020'0000}, ro) == 0x0000'0000'8020'00B1);
+static_assert(plain_ept.leaf(0, HostPhys{0x0900'0000}, rw | Memory::device) == 0x0040'0000'0900'0043);
+static_assert(plain_ept.table(1, HostPhys{0x8000'1000}) == 0x0000'0000'8000'1007);
+static_assert(full_ept.leaf(0, HostPhys{0x8000'0000}, rwx) == 0x0000'0000'8000'0437);
+static_assert(full_ept.table(1, HostPhys{0x8000'1000}) == 0x0000'0000'8000'1407);
+static_assert(full_ept.broken(0x0000'0000'8000'0437) == 0x1E0F'FFFF'7FFF'F030);
+}  // namespace detail
+
 }  // namespace slat::x86_64
