@@ -28,6 +28,8 @@ struct Named {
   std::string_view word;
   Choice choice;
 };
+template <class Choice>
+Named(std::string_view, Choice) -> Named<Choice>;
 
 inline constexpr std::array populate_words{Named{"blocks", Populate::blocks}, Named{"pages", Populate::pages},
                                            Named{"demand", Populate::demand}};

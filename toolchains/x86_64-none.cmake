@@ -31,4 +31,4 @@ set(CMAKE_CXX_FLAGS_INIT
 -fno-use-cxa-atexit -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections")
 set(CMAKE_ASM_FLAGS_INIT "-fno-pic")
 set(CMAKE_EXE_LINKER_FLAGS_INIT
-    "-nostdlib -static -no-pie -Wl,--gc-sections -Wl,--build-id=none -Wl,-z,max-page-size=4096 -Wl,-z,noexecstack")
+    "-nostdlib -static -Wl,--gc-sections -Wl,--build-id=none -Wl,-z,max-page-size=4096 -Wl,-z,noexecstack")

@@ -32,5 +32,5 @@ namespace std {
   hv::die(condition == nullptr ? "assertion" : condition);
 }
 // string_view::substr past the end.
-[[noreturn]] void __throw_out_of_range_fmt(const char*, ...) { hv::die("out of range"); }
+void __throw_out_of_range_fmt(const char*, ...) { hv::die("out of range"); }
 }  // namespace std
