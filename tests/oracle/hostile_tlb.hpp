@@ -78,7 +78,6 @@ class HostileTlb final : public Observer {
   }
 
   // ---- operations
-  // ----------------------------------------------------------------------------------------------------
 
   /// An operation begins that may touch `change.range` and nothing else.
   void begin(Change change) {
@@ -127,7 +126,6 @@ class HostileTlb final : public Observer {
   Found walk(GuestPhys at) const { return tree_.walk(at); }
 
   // ---- what the recorder says
-  // ----------------------------------------------------------------------------------------
 
   void before(HostPhys where) override {
     if (!tree_.attached() || !hardware_.takes_a_turn()) return;
@@ -192,7 +190,6 @@ class HostileTlb final : public Observer {
 
  private:
   // ---- live stores
-  // ---------------------------------------------------------------------------------------------------
 
   /// Looks at everything that a new table pointer brings into the live tree.
   struct Visit {
@@ -329,7 +326,6 @@ class HostileTlb final : public Observer {
   }
 
   // ---- invalidation
-  // --------------------------------------------------------------------------------------------------
 
   /// Whether using `cached` is no worse than using `live`: the same translation, no right more, no mark more. Fewer
   /// rights may linger: using them faults, and the fault is resolved as spurious.
@@ -402,7 +398,7 @@ class HostileTlb final : public Observer {
     stale_.clear();
   }
 
-  // ---- at rest ------------------------------------------------------------------------------------------------------
+  // ---- at rest
 
   Age settle_age(GuestPhys page, Age untold) {
     if (!tree_.attached() || !intent_.at(page).meaning) return {};

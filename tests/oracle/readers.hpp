@@ -14,9 +14,9 @@ namespace slat::test {
 template <aarch64::Granule G>
 constexpr ArmReader reader_for(const aarch64::Stage2<G>& format) {
   auto const geometry = format.geometry();
-  auto const page = format.leaf(0, HostPhys{0}, rw);
+  auto const small = format.leaf(0, HostPhys{0}, rw);
   // FEAT_BBM level 2 shows in nothing but the rule: tests pin what is found here for every format they run on.
-  auto const resizes = format.swap(1, format.parent(1, page), format.table(1, HostPhys{0})) != Swap::break_;
+  auto const resizes = format.swap(1, format.parent(1, small), format.table(1, HostPhys{0})) != Swap::break_;
   return ArmReader{{
       .granule_bits = geometry.page_bits,
       .input_bits = geometry.input_bits(),

@@ -3,6 +3,7 @@
 // What the oracle can catch, one name per rule, and the report that goes with it.
 
 #include <cstdint>
+#include <ostream>
 #include <string>
 #include <string_view>
 
@@ -87,6 +88,8 @@ constexpr std::string_view name(Offence offence) {
   }
   return "unknown offence";
 }
+
+inline std::ostream& operator<<(std::ostream& out, Offence offence) { return out << name(offence); }
 
 struct Violation {
   Offence offence = Offence::none;
