@@ -5,16 +5,16 @@
 
 #include "oracle/recorder.hpp"
 #include "oracle/recording_frames.hpp"
-#include "unit/formats.hpp"
+#include "unit/format_suite.hpp"
 
 namespace slat::test {
 namespace {
 
 /// Page `n` of the guest and of the host, in granules.
-template <class V>
-class BackendsTest : public ::testing::Test {
+template <class Format>
+class BackendsTest : public FormatTest<Format> {
  protected:
-  using Table = PageTable<typename V::Format, RecordingFrames, RecordingHook>;
+  using Table = PageTable<Format, RecordingFrames, RecordingHook>;
   using Source = PageSource<RecordingFrames>;
   using Backend = Backends<Table, Source>;
   using Set = MemorySet<Attr, Table, Backend>;
@@ -34,18 +34,16 @@ class BackendsTest : public ::testing::Test {
   }
   Flaw flaw() { return set.audit(table).flaw; }
 
-  Geometry geometry = V::make().geometry();
+  Geometry geometry = FormatTest<Format>::make().geometry();
   Recorder recorder;
   RecordingFrames frames{recorder, geometry.table_bytes(), 96};
-  Table table = *Table::create(V::make(), frames, RecordingHook{recorder});
+  Table table = *Table::create(FormatTest<Format>::make(), frames, RecordingHook{recorder});
   Source source{frames, geometry.page_size(), geometry.page_size()};
   Set set;
 };
-TYPED_TEST_SUITE(BackendsTest, Formats, FormatName);
-
 #define PAGES(n) ((n) * this->page())
 
-TYPED_TEST(BackendsTest, ALinearAreaMovesItsHostBaseWithEverySplit) {
+FORMAT_TEST(BackendsTest, ALinearAreaMovesItsHostBaseWithEverySplit) {
   ASSERT_TRUE(this->set.map({this->gpa(16), PAGES(16), rwx, Linear{this->hpa(512)}}, this->table));
   ASSERT_TRUE(this->set.unmap(this->gpa(20), PAGES(2), this->table));
   ASSERT_TRUE(this->set.protect(this->gpa(24), PAGES(2), [](Attr a) { return std::optional{a - Prot::w}; }, this->table));
@@ -55,7 +53,7 @@ TYPED_TEST(BackendsTest, ALinearAreaMovesItsHostBaseWithEverySplit) {
   EXPECT_TRUE(this->set.audit(this->table));
 }
 
-TYPED_TEST(BackendsTest, AFaultPopulatesALazyAreaOnceAndIsThenSpurious) {
+FORMAT_TEST(BackendsTest, AFaultPopulatesALazyAreaOnceAndIsThenSpurious) {
   ASSERT_TRUE(this->set.map({this->gpa(16), PAGES(16), rw, Lazy{this->source}}, this->table));
   EXPECT_EQ(this->table.query(this->gpa(17)).kind, Kind::absent);
   EXPECT_EQ(*this->set.resolve(this->gpa(17) + 8, Prot::w, this->table), Resolution::mapped);
@@ -68,7 +66,7 @@ TYPED_TEST(BackendsTest, AFaultPopulatesALazyAreaOnceAndIsThenSpurious) {
   EXPECT_TRUE(this->set.audit(this->table));
 }
 
-TYPED_TEST(BackendsTest, AFaultIsDecidedByTheAreaAndTheTableAsTheyAre) {
+FORMAT_TEST(BackendsTest, AFaultIsDecidedByTheAreaAndTheTableAsTheyAre) {
   ASSERT_TRUE(this->set.map({this->gpa(16), PAGES(1), ro, Linear{this->hpa(512)}}, this->table));
   ASSERT_TRUE(this->set.map({this->gpa(32), PAGES(1), {Prot::rw, Memory::device}, Device{}}, this->table));
   EXPECT_EQ(*this->set.resolve(this->gpa(16), Prot::r, this->table), Resolution::spurious);
@@ -78,7 +76,7 @@ TYPED_TEST(BackendsTest, AFaultIsDecidedByTheAreaAndTheTableAsTheyAre) {
   EXPECT_TRUE(this->set.audit(this->table));
 }
 
-TYPED_TEST(BackendsTest, AFaultOnABrokenSlotIsBusyUntilTheEditEnds) {
+FORMAT_TEST(BackendsTest, AFaultOnABrokenSlotIsBusyUntilTheEditEnds) {
   ASSERT_TRUE(this->set.map({this->gpa(16), PAGES(4), rw, Linear{this->hpa(512)}}, this->table));
   {
     auto edit = this->table.edit();
@@ -90,7 +88,7 @@ TYPED_TEST(BackendsTest, AFaultOnABrokenSlotIsBusyUntilTheEditEnds) {
   EXPECT_EQ(*this->set.resolve(this->gpa(16), Prot::w, this->table), Resolution::spurious);
 }
 
-TYPED_TEST(BackendsTest, AWriteAfterAHarvestIsLetThroughAndHarvestedAgain) {
+FORMAT_TEST(BackendsTest, AWriteAfterAHarvestIsLetThroughAndHarvestedAgain) {
   ASSERT_TRUE(this->set.map({this->gpa(16), PAGES(4), rw, Linear{this->hpa(512)}}, this->table));
   if (this->table.format().hardware_age().dirty) {
     auto& e = this->entry(this->gpa(18));
@@ -118,7 +116,7 @@ TYPED_TEST(BackendsTest, AWriteAfterAHarvestIsLetThroughAndHarvestedAgain) {
   EXPECT_TRUE(this->set.audit(this->table));
 }
 
-TYPED_TEST(BackendsTest, PagesOfALazyAreaComeBackOnlyAfterTheInvalidation) {
+FORMAT_TEST(BackendsTest, PagesOfALazyAreaComeBackOnlyAfterTheInvalidation) {
   ASSERT_TRUE(this->set.map({this->gpa(16), PAGES(16), rw, Lazy{this->source}}, this->table));
   for (auto n : {16u, 17u, 20u, 31u}) ASSERT_EQ(*this->set.resolve(this->gpa(n), Prot::r, this->table), Resolution::mapped);
   {
@@ -134,7 +132,7 @@ TYPED_TEST(BackendsTest, PagesOfALazyAreaComeBackOnlyAfterTheInvalidation) {
   EXPECT_TRUE(this->set.audit(this->table));
 }
 
-TYPED_TEST(BackendsTest, AFaultWithoutMemoryIsAnErrorAndChangesNothing) {
+FORMAT_TEST(BackendsTest, AFaultWithoutMemoryIsAnErrorAndChangesNothing) {
   ASSERT_TRUE(this->set.map({this->gpa(16), PAGES(16), rw, Lazy{this->source}}, this->table));
   auto const needed = 1 + *this->table.frames_needed(Map{{this->gpa(16), PAGES(1)}, this->hpa(0), rw});
   for (std::size_t k = 0; k != needed; ++k) {
@@ -151,7 +149,7 @@ TYPED_TEST(BackendsTest, AFaultWithoutMemoryIsAnErrorAndChangesNothing) {
   EXPECT_EQ(*this->set.resolve(this->gpa(16), Prot::r, this->table), Resolution::mapped);
 }
 
-TYPED_TEST(BackendsTest, ReplacingIsOneCallAndOneShootdownWhateverWasThere) {
+FORMAT_TEST(BackendsTest, ReplacingIsOneCallAndOneShootdownWhateverWasThere) {
   ASSERT_TRUE(this->set.map({this->gpa(0), PAGES(8), rw, Lazy{this->source}}, this->table));
   ASSERT_TRUE(this->set.map({this->gpa(8), PAGES(8), rwx, Linear{this->hpa(512)}}, this->table));
   ASSERT_TRUE(this->set.map({this->gpa(16), PAGES(8), rw, Device{}}, this->table));
@@ -165,7 +163,7 @@ TYPED_TEST(BackendsTest, ReplacingIsOneCallAndOneShootdownWhateverWasThere) {
   EXPECT_TRUE(this->set.audit(this->table));
 }
 
-TYPED_TEST(BackendsTest, EverythingUnmappedLeavesTheRootAndNothingElse) {
+FORMAT_TEST(BackendsTest, EverythingUnmappedLeavesTheRootAndNothingElse) {
   auto const root = this->frames.in_use();
   ASSERT_TRUE(this->set.map({GuestPhys{0}, this->block() * 3, rwx, Linear{HostPhys{this->block() * 8}}}, this->table));
   ASSERT_TRUE(this->set.map({GuestPhys{this->block() * 5}, PAGES(20), rw, Lazy{this->source}}, this->table));
@@ -179,7 +177,7 @@ TYPED_TEST(BackendsTest, EverythingUnmappedLeavesTheRootAndNothingElse) {
   EXPECT_EQ(this->frames.in_use(), root);
 }
 
-TYPED_TEST(BackendsTest, ALeafThatIsOnlyPartlyHarvestedStaysDirty) {
+FORMAT_TEST(BackendsTest, ALeafThatIsOnlyPartlyHarvestedStaysDirty) {
   ASSERT_TRUE(this->set.map({GuestPhys{0}, this->block(), rw, Linear{HostPhys{this->block() * 8}}}, this->table));
   auto& e = this->entry(GuestPhys{0});
   e = this->table.format().aged(1, e, {true, true});
@@ -194,51 +192,51 @@ TYPED_TEST(BackendsTest, ALeafThatIsOnlyPartlyHarvestedStaysDirty) {
 
 // ---- audit: one thing corrupted, and seen by its name ------------------------------------------------------------------
 
-TYPED_TEST(BackendsTest, AuditSeesALeafWithAnotherHostAddress) {
+FORMAT_TEST(BackendsTest, AuditSeesALeafWithAnotherHostAddress) {
   ASSERT_TRUE(this->set.map({this->gpa(16), PAGES(4), rw, Linear{this->hpa(512)}}, this->table));
   auto& e = this->entry(this->gpa(17));
   e = this->table.format().leaf(0, this->hpa(700), rw);
   EXPECT_EQ(this->flaw(), Flaw::leaf_host);
 }
-TYPED_TEST(BackendsTest, AuditSeesALeafWithOtherAttributes) {
+FORMAT_TEST(BackendsTest, AuditSeesALeafWithOtherAttributes) {
   ASSERT_TRUE(this->set.map({this->gpa(16), PAGES(4), rw, Linear{this->hpa(512)}}, this->table));
   auto& e = this->entry(this->gpa(17));
   e = this->table.format().leaf(0, this->hpa(513), ro);
   EXPECT_EQ(this->flaw(), Flaw::leaf_attributes);
 }
-TYPED_TEST(BackendsTest, AuditSeesAHoleInALinearArea) {
+FORMAT_TEST(BackendsTest, AuditSeesAHoleInALinearArea) {
   ASSERT_TRUE(this->set.map({this->gpa(16), PAGES(4), rw, Linear{this->hpa(512)}}, this->table));
   ASSERT_TRUE(this->table.unmap({this->gpa(18), PAGES(1)}));
   EXPECT_EQ(this->flaw(), Flaw::hole);
 }
-TYPED_TEST(BackendsTest, AuditSeesALeafInNoArea) {
+FORMAT_TEST(BackendsTest, AuditSeesALeafInNoArea) {
   ASSERT_TRUE(this->set.map({this->gpa(16), PAGES(4), rw, Linear{this->hpa(512)}}, this->table));
   ASSERT_TRUE(this->table.map({this->gpa(20), PAGES(1)}, this->hpa(900), rw));
   EXPECT_EQ(this->flaw(), Flaw::leaf_outside);
 }
-TYPED_TEST(BackendsTest, AuditSeesALeafThatReachesOverItsArea) {
+FORMAT_TEST(BackendsTest, AuditSeesALeafThatReachesOverItsArea) {
   ASSERT_TRUE(this->table.map({GuestPhys{0}, this->block()}, HostPhys{0}, rw));
   ASSERT_EQ(this->set.map({this->gpa(16), PAGES(4), rw, Device{}}, this->table).error().code, Errc::already_mapped);
   EXPECT_EQ(this->flaw(), Flaw::leaf_outside);
 }
-TYPED_TEST(BackendsTest, AuditSeesALeafInADeviceArea) {
+FORMAT_TEST(BackendsTest, AuditSeesALeafInADeviceArea) {
   ASSERT_TRUE(this->set.map({this->gpa(16), PAGES(4), rw, Device{}}, this->table));
   ASSERT_TRUE(this->table.map({this->gpa(17), PAGES(1)}, this->hpa(900), rw));
   EXPECT_EQ(this->flaw(), Flaw::device_mapped);
 }
-TYPED_TEST(BackendsTest, AuditSeesAWrongCount) {
+FORMAT_TEST(BackendsTest, AuditSeesAWrongCount) {
   ASSERT_TRUE(this->set.map({this->gpa(16), PAGES(4), rw, Lazy{this->source}}, this->table));
   ASSERT_EQ(*this->set.resolve(this->gpa(16), Prot::r, this->table), Resolution::mapped);
   ASSERT_EQ(*this->set.resolve(this->gpa(17), Prot::r, this->table), Resolution::mapped);
   this->entry(this->gpa(16)) = 0;
   EXPECT_EQ(this->flaw(), Flaw::wrong_count);
 }
-TYPED_TEST(BackendsTest, AuditSeesReservedBits) {
+FORMAT_TEST(BackendsTest, AuditSeesReservedBits) {
   ASSERT_TRUE(this->set.map({this->gpa(16), PAGES(4), rw, Linear{this->hpa(512)}}, this->table));
   this->entry(this->gpa(17)) |= std::uint64_t{1} << this->table.format().output_bits();
   EXPECT_EQ(this->flaw(), Flaw::reserved_bits);
 }
-TYPED_TEST(BackendsTest, AuditSeesATableReachableTwice) {
+FORMAT_TEST(BackendsTest, AuditSeesATableReachableTwice) {
   ASSERT_TRUE(this->set.map({this->gpa(16), PAGES(4), rw, Linear{this->hpa(512)}}, this->table));
   auto const root = this->frames.view(this->table.root());
   root[1] = root[0];
@@ -248,7 +246,7 @@ TYPED_TEST(BackendsTest, AuditSeesATableReachableTwice) {
   --this->frames.word(this->table.root());
   EXPECT_EQ(this->flaw(), Flaw::none) << "audit leaves no mark behind";
 }
-TYPED_TEST(BackendsTest, AuditSeesATableOutsideTheFrames) {
+FORMAT_TEST(BackendsTest, AuditSeesATableOutsideTheFrames) {
   ASSERT_TRUE(this->set.map({this->gpa(16), PAGES(4), rw, Linear{this->hpa(512)}}, this->table));
   auto const root = this->frames.view(this->table.root());
   root[1] = this->table.format().table(this->geometry.root, HostPhys{1_GiB});
@@ -257,14 +255,14 @@ TYPED_TEST(BackendsTest, AuditSeesATableOutsideTheFrames) {
   root[1] = 0;
   --this->frames.word(this->table.root());
 }
-TYPED_TEST(BackendsTest, AuditSeesABrokenSlotLeftBehind) {
+FORMAT_TEST(BackendsTest, AuditSeesABrokenSlotLeftBehind) {
   if (!this->table.format().can_break()) return;
   ASSERT_TRUE(this->set.map({this->gpa(16), PAGES(4), rw, Linear{this->hpa(512)}}, this->table));
   auto& e = this->entry(this->gpa(17));
   e = this->table.format().broken(e);
   EXPECT_EQ(this->flaw(), Flaw::broken_left);
 }
-TYPED_TEST(BackendsTest, AuditSeesAnEmptyTable) {
+FORMAT_TEST(BackendsTest, AuditSeesAnEmptyTable) {
   ASSERT_TRUE(this->table.map({this->gpa(16), PAGES(1)}, this->hpa(512), rw));
   auto where = this->table.root();
   for (Level level = this->geometry.root; level != 0; --level)

@@ -6,16 +6,16 @@
 #include <random>
 
 #include "oracle/oracle.hpp"
-#include "unit/formats.hpp"
+#include "unit/format_suite.hpp"
 
 namespace slat::test {
 namespace {
 
-template <class V>
-class PageTableModel : public ::testing::Test {
+template <class Format>
+class PageTableModel : public FormatTest<Format> {
  protected:
-  Geometry geometry = V::make().geometry();
-  Oracle<typename V::Format> oracle{V::make(), {.frames = geometry.page_bits == 12 ? 1200u : 200u, .tlb = {.period = 3}}};
+  Geometry geometry = FormatTest<Format>::make().geometry();
+  Oracle<Format> oracle{FormatTest<Format>::make(), {.frames = geometry.page_bits == 12 ? 1200u : 200u, .tlb = {.period = 3}}};
   std::mt19937_64 random{20260101};
   std::size_t changes = 0;
 
@@ -66,7 +66,7 @@ class PageTableModel : public ::testing::Test {
       frames.never_fail();
       EXPECT_TRUE(!refused && refused.error() == Errc::no_memory);
       // Hardware may have marked an entry meanwhile; the oracle has seen to everything else.
-      if (V::make().hardware_age() == Age{}) {
+      if (FormatTest<Format>::make().hardware_age() == Age{}) {
         EXPECT_EQ(frames.fingerprint(), before) << "a failing call changed something";
       }
     }
@@ -96,7 +96,7 @@ class PageTableModel : public ::testing::Test {
         return expect(Split{few}, [&] { return oracle.split(few); });
       }
       default: {
-        Age const what{.accessed = V::make().harvestable().accessed && below(2) == 0, .dirty = true};
+        Age const what{.accessed = FormatTest<Format>::make().harvestable().accessed && below(2) == 0, .dirty = true};
         EXPECT_TRUE(oracle.harvest(range, what));
       }
     }
@@ -108,9 +108,7 @@ class PageTableModel : public ::testing::Test {
     ASSERT_EQ(oracle.violation(), Offence::none) << oracle.why();
   }
 };
-TYPED_TEST_SUITE(PageTableModel, Formats, FormatName);
-
-TYPED_TEST(PageTableModel, RandomCallsBreakNoRuleAndTakeTheFramesTheyAskedFor) {
+FORMAT_TEST(PageTableModel, RandomCallsBreakNoRuleAndTakeTheFramesTheyAskedFor) {
   auto const calls = this->rounds(800);
   for (int i = 0; i != calls && !this->HasFatalFailure(); ++i) {
     auto const shootdowns = this->oracle.recorder().shootdowns();
@@ -124,7 +122,7 @@ TYPED_TEST(PageTableModel, RandomCallsBreakNoRuleAndTakeTheFramesTheyAskedFor) {
   this->check();
 }
 
-TYPED_TEST(PageTableModel, AWiderEditOfRandomCallsIsOneShootdownAndBreaksNoRule) {
+FORMAT_TEST(PageTableModel, AWiderEditOfRandomCallsIsOneShootdownAndBreaksNoRule) {
   auto const edits = this->rounds(160);
   for (int i = 0; i != edits && !this->HasFatalFailure(); ++i) {
     auto const shootdowns = this->oracle.recorder().shootdowns();
