@@ -42,9 +42,11 @@ Result<> every_call_of_a_set(Set& set, Table& table, Source& source, GuestRange 
   SLAT_TRY(set.map({range.begin, range.size, rwx, Linear{to}}, table));
   SLAT_TRY(set.map({range.begin, range.size, rw, Lazy{source}}, table, true));
   SLAT_TRY(set.map({range.end(), range.size, rw | Memory::device, Device{}}, table));
-  SLAT_TRY(set.protect(range.begin, range.size, [](Attr a) { return a - Prot::w; }, table));
+  SLAT_TRY(set.protect(
+      range.begin, range.size, [](Attr a) { return a - Prot::w; }, table));
   SLAT_TRY(set.resolve(range.begin, Prot::r, table));
-  SLAT_TRY(set.harvest(range, [](GuestRange) {}, table));
+  SLAT_TRY(set.harvest(
+      range, [](GuestRange) {}, table));
   SLAT_TRY(set.unmap(range.begin, range.size, table));
   SLAT_TRY(set.find_free_area(range.begin, range.size, range, 1, Wrap::yes));
   for (auto const& area : set.iter())
