@@ -24,8 +24,14 @@ constexpr Audit audit_order(const Run& areas) {
   return {};
 }
 
-/// Audits the order of `areas`, the table as such, then each area and the gaps before, between and after them, as far
-/// as the backend `B` can (see mapping_backend.hpp). For the set's writer, or beside nobody.
+/// Audits the order of `areas`, the table as such, then each area and the gaps before, between and after them, with
+/// what the backend has of these, each answering an Audit:
+///
+///   B::audit_table(pt)                the table is whole
+///   b.audit(range, flags, pt) const   it holds in the area what this backend would put there
+///   B::audit_gap(range, pt)           it holds nothing there
+///
+/// Nobody may write the set or the table meanwhile.
 template <class B, class F, class Run, class PT>
 Audit audit_areas(const Run& areas, PT& pt) {
   constexpr bool of_areas = requires(const B& b, GuestRange range, const F& flags) {

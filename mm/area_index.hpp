@@ -155,8 +155,7 @@ class AreaIndex {
   /// The areas that end and begin at `at`: both, or nothing.
   std::optional<AreaRun<Position>> seam(GuestPhys at) {
     auto const next = first_touching(at);
-    // An address 0 has nothing before it: an area that ends there ends at 2^64.
-    if (at == GuestPhys{0} || next == begin() || next == end()) return std::nullopt;
+    if (next == begin() || next == end()) return std::nullopt;
     if (next->start() != at || next[-1].range().end() != at) return std::nullopt;
     return AreaRun<Position>{next - 1, next};
   }

@@ -50,22 +50,24 @@ class Backends {
     return part;
   }
 
-  // ---- one operation by itself -----------------------------------------------------------------------------------------
+  // ---- one operation by itself ----
 
   Result<> map(GuestPhys start, std::uint64_t size, const Attr& attr, Table& table) {
-    return alone(table, [&](auto& t) { return plan_map(start, size, attr, t); },
-                 [&](auto& t) { commit_map(start, size, attr, t); });
+    return alone(
+        table, [&](auto& t) { return plan_map(start, size, attr, t); },
+        [&](auto& t) { commit_map(start, size, attr, t); });
   }
   Result<> unmap(GuestPhys start, std::uint64_t size, Table& table) {
-    return alone(table, [&](auto& t) { return plan_unmap(start, size, t); },
-                 [&](auto& t) { commit_unmap(start, size, t); });
+    return alone(
+        table, [&](auto& t) { return plan_unmap(start, size, t); }, [&](auto& t) { commit_unmap(start, size, t); });
   }
   Result<> protect(GuestPhys start, std::uint64_t size, const Attr& attr, Table& table) {
-    return alone(table, [&](auto& t) { return plan_protect(start, size, attr, t); },
-                 [&](auto& t) { commit_protect(start, size, attr, t); });
+    return alone(
+        table, [&](auto& t) { return plan_protect(start, size, attr, t); },
+        [&](auto& t) { commit_protect(start, size, attr, t); });
   }
 
-  // ---- many, all or nothing --------------------------------------------------------------------------------------------
+  // ---- many, all or nothing ----
 
   static Transaction begin(Table& table) { return Transaction{table}; }
 
@@ -119,10 +121,10 @@ class Backends {
     t.commit(Protect{{start, size}, attr});
   }
 
-  // ---- faults, dirty bits, audit ---------------------------------------------------------------------------------------
+  // ---- faults, dirty bits, audit ----
 
-  /// Decides a fault at `at`, in `area`, from the tables as they are now. `access` is what the guest tried; with none of
-  /// its rights missing in `attr`. no_memory: a page or a table frame could not be had; nothing was changed.
+  /// Decides a fault at `at`, in `area`, from the tables as they are now. `access` is what the guest tried; with none
+  /// of its rights missing in `attr`. no_memory: a page or a table frame could not be had; nothing was changed.
   Result<Resolution> resolve(GuestPhys at, Prot access, const Attr& attr, GuestRange area, Table& table) {
     if (is_ == Is::device) return Resolution::emulate;
     if (!attr.allows(access)) return Resolution::denied;
@@ -130,9 +132,7 @@ class Backends {
     switch (leaf.kind) {
       case Kind::broken: return Resolution::busy;
       case Kind::absent: break;
-      default:
-        SLAT_TRY(table.lift_protection(at));
-        return Resolution::spurious;
+      default: SLAT_TRY(table.lift_protection(at)); return Resolution::spurious;
     }
     if (is_ != Is::lazy) return Error{Errc::bad_state, Argument::start, at.raw(), area};
     GuestRange const page{at.down_to(source_->page_bytes()), source_->page_bytes()};
@@ -165,7 +165,8 @@ class Backends {
         found = {Flaw::hole, GuestRange::between(next, leaf.range.begin), 0};
       next = part.end();
     });
-    if (found && is_ == Is::linear && next != range.end()) return {Flaw::hole, GuestRange::between(next, range.end()), 0};
+    if (found && is_ == Is::linear && next != range.end())
+      return {Flaw::hole, GuestRange::between(next, range.end()), 0};
     return found;
   }
   static Audit audit_gap(GuestRange range, Table& table) {

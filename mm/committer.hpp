@@ -3,8 +3,8 @@
 // The half of a call that cannot fail: it writes, taking its frames from the reserve that the plan filled.
 //
 // A table is filled before it is linked. A block that the range cuts is divided off to the side: where its slot must
-// break, the new table is born with the change in it; where it may be swapped live, it is linked as an equal translation
-// first, and its children are rewritten after, under the same invalidation.
+// break, the new table is born with the change in it; where it may be swapped live, it is linked as an equal
+// translation first, and its children are rewritten after, under the same invalidation.
 
 #include <optional>
 
@@ -33,14 +33,15 @@ class Committer {
     if (!change.range.empty()) coalesce(tree_.root, geometry_.root, change.range, true);
   }
 
-  /// Takes the marks `what` from every leaf that lies wholly in `range`, and tells `report` of every marked leaf's part.
+  /// Takes the marks `what` from every leaf that lies wholly in `range`, and tells `report` of every marked leaf's
+  /// part.
   template <class Report>
   void harvest(GuestRange range, Age what, Report report) {
     if (!range.empty()) harvest(tree_.root, geometry_.root, range, true, what, report);
   }
 
  private:
-  // ---- map -----------------------------------------------------------------------------------------------------------
+  // ---- map ----
 
   struct Mapping {
     std::uint64_t skew;  // host address minus guest address
@@ -49,11 +50,14 @@ class Committer {
 
     HostPhys host(GuestPhys at) const { return HostPhys{at.raw() + skew}; }
   };
-  bool fits(const Mapping& m, Level level) const { return level <= m.top && (m.skew & (geometry_.span(level) - 1)) == 0; }
+  bool fits(const Mapping& m, Level level) const {
+    return level <= m.top && (m.skew & (geometry_.span(level) - 1)) == 0;
+  }
 
   template <class Change>
   void map(const Change& change) {
-    Mapping const mapping{change.host.raw() - change.range.begin.raw(), change.attr, tree_.format.top_leaf(change.attr)};
+    Mapping const mapping{change.host.raw() - change.range.begin.raw(), change.attr,
+                          tree_.format.top_leaf(change.attr)};
     map(tree_.root, geometry_.root, change.range, true, mapping);
   }
 
@@ -90,9 +94,8 @@ class Committer {
     for (std::size_t i = first; i <= last; ++i) {
       auto const span = geometry_.slot(at, level);
       auto const piece = part.clamp_to(span);
-      entries[i] = piece == span && fits(m, level)
-                       ? leaf(level, at, m, dirty)
-                       : tree_.format.table(level, build(level - 1, piece, m, dirty));
+      entries[i] = piece == span && fits(m, level) ? leaf(level, at, m, dirty)
+                                                   : tree_.format.table(level, build(level - 1, piece, m, dirty));
       at = span.end();
     }
     for (std::size_t i = last + 1; i != geometry_.entries(level); ++i) entries[i] = 0;
@@ -100,7 +103,7 @@ class Committer {
     return table;
   }
 
-  // ---- unmap, protect --------------------------------------------------------------------------------------------------
+  // ---- unmap, protect ----
 
   void unmap(HostPhys table, Level level, GuestRange range, bool live) {
     tree_.each(table, level, range, live, [&](const Slot& slot, Entry e, GuestRange part) {
@@ -149,7 +152,7 @@ class Committer {
     });
   }
 
-  // ---- cutting blocks --------------------------------------------------------------------------------------------------
+  // ---- cutting blocks ----
 
   /// Divides the leaf `e`, then has `change(table, live)` done to the part of the new table that the range covers.
   template <class Change>
@@ -181,7 +184,8 @@ class Committer {
       Entry const child = tree_.format.child(slot.level, block, i);
       auto const touched = part.clamp_to(span);
       if (level != 0 && !touched.empty() && deeper(span, touched))
-        entries[i] = tree_.format.table(level, divide(child, {table, level, span, entries + i, false}, touched, deeper));
+        entries[i] =
+            tree_.format.table(level, divide(child, {table, level, span, entries + i, false}, touched, deeper));
       else
         entries[i] = child;
       span.begin = span.end();
@@ -200,8 +204,7 @@ class Committer {
           split(tree_.format.address(level, e), level - 1, part, live && !tree_.broken(level, e));
           break;
         case Kind::leaf: {
-          auto const below =
-              divide(tree_.mended(level, e), slot, part, [](GuestRange, GuestRange) { return true; });
+          auto const below = divide(tree_.mended(level, e), slot, part, [](GuestRange, GuestRange) { return true; });
           tree_.put(slot, tree_.format.table(level, below), Step::divide);
           if (tree_.breaks >= batch) tree_.settle();
           break;
@@ -212,7 +215,7 @@ class Committer {
     });
   }
 
-  // ---- coalescing ------------------------------------------------------------------------------------------------------
+  // ---- coalescing ----
 
   void coalesce(HostPhys table, Level level, GuestRange range, bool live) {
     if (level == 0) return;
@@ -249,7 +252,7 @@ class Committer {
     return format.aged(level, block, live ? age | format.hardware_age() : age);
   }
 
-  // ---- harvest ---------------------------------------------------------------------------------------------------------
+  // ---- harvest ----
 
   template <class Report>
   void harvest(HostPhys table, Level level, GuestRange range, bool live, Age what, Report& report) {

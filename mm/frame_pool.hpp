@@ -17,8 +17,8 @@ namespace slat {
 /// Threads: one at a time, as the writer of the tables in it; view() and owns() from any thread.
 class FramePool {
  public:
-  /// `memory` is the range as this CPU sees it, `base` its host-physical address, aligned to `granule` (a power of two of
-  /// bytes, at least 64). What does not fill a granule at either end is left out; more than 2^28 granules are, too.
+  /// `memory` is the range as this CPU sees it, `base` its host-physical address, aligned to `granule` (a power of two
+  /// of bytes, at least 64). What does not fill a granule at either end is left out; more than 2^28 granules are, too.
   FramePool(std::span<std::byte> memory, HostPhys base, std::uint64_t granule = 4096)
       : bytes_{memory.data()}, base_{base}, shift_{static_cast<unsigned>(std::countr_zero(granule))} {
     std::uint64_t total = memory.size() >> shift_;

@@ -16,9 +16,9 @@ using Level = unsigned;
 struct Geometry {
   unsigned page_bits;   // log2 of the page size in bytes: the granule
   unsigned index_bits;  // log2 of the entries per table below the root
-  unsigned root_bits;   // log2 of the root's entries: fewer where the input is short, more where tables are concatenated
-  Level root;           // the level of the root table
-  Level top_leaf;       // the highest level that may hold a leaf
+  unsigned root_bits;  // log2 of the root's entries: fewer where the input is short, more where tables are concatenated
+  Level root;          // the level of the root table
+  Level top_leaf;      // the highest level that may hold a leaf
 
   constexpr unsigned shift(Level l) const { return page_bits + l * index_bits; }
   /// Bytes that one entry at level `l` translates.

@@ -56,7 +56,7 @@ class MemorySet {
   bool is_empty() const { return areas_.size() == 0; }
   /// The area that holds `at`, or null.
   const Area* find(GuestPhys at) const { return areas_.find(at); }
-  /// Whether any area shares an address with `range`.
+  /// Whether any area shares an address with `range`, which must not wrap.
   bool overlaps(GuestRange range) const { return !areas_.touching(range).empty(); }
   /// All areas in address order, for a range-based for.
   AreaRun<const Area*> iter() const { return {areas_.begin(), areas_.end()}; }

@@ -4,8 +4,8 @@
 
 namespace slat {
 
-/// Something that owes its own frames back: an edit that is told of it calls pay() once, after the invalidation. It links
-/// itself, so that no debt needs memory. Pinned while an edit knows it; the writer's, as the table is.
+/// Something that owes its own frames back: an edit that is told of it calls pay() once, after the invalidation. It
+/// links itself, so that no debt needs memory. Pinned while an edit knows it; the writer's, as the table is.
 class Owed {
  public:
   using Pay = void (*)(Owed&) noexcept;

@@ -17,8 +17,9 @@ struct ZeroPage {
   }
 };
 
-/// Gives out pages of guest RAM from `Frames`, and takes them back only after the invalidation of the edit that unmapped
-/// them. `Prepare(page, bytes)` makes a page fit for a guest (zeroed; cleaned to the point of coherency where it must be).
+/// Gives out pages of guest RAM from `Frames`, and takes them back only after the invalidation of the edit that
+/// unmapped them. `Prepare(page, bytes)` makes a page fit for a guest (zeroed; cleaned to the point of coherency where
+/// it must be).
 ///
 /// Threads: the writer's, as the tables that it feeds. Pinned; it outlives every set that names it.
 template <FrameSource Frames, class Prepare = ZeroPage>

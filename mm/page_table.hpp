@@ -18,9 +18,9 @@ namespace slat {
 /// fails before the first live store, and a call that returns an error has changed nothing. Every call is an edit: the
 /// hook runs at most once, at its end, and frames are released after it; edit() makes a wider one.
 ///
-/// Threads: one writer at a time, under the caller's lock. query() may run in any thread beside the writer where the hook
-/// has wait_for_readers(), else only while no edit unlinks tables. Hardware walks beside everything. A hook must not call
-/// back: it gets Errc::busy.
+/// Threads: one writer at a time, under the caller's lock. query() may run in any thread beside the writer where the
+/// hook has wait_for_readers(), else only while no edit unlinks tables. Hardware walks beside everything. A hook must
+/// not call back: it gets Errc::busy.
 template <TableFormat F, FrameSource Frames, InvalidationHook Hook>
 class PageTable {
   using Tree = detail::Tree<F, Frames, Hook>;
@@ -59,9 +59,10 @@ class PageTable {
   const Geometry& geometry() const { return tree_.geometry; }
   Hook& hook() { return tree_.hook; }
 
-  // ---- changes -------------------------------------------------------------------------------------------------------
-  // Errors: misaligned, invalid_param (size 0 where something is to be mapped; past 2^64), out_of_range (of the guest's
-  // or the host's addresses), unsupported (attributes), no_memory (with the number of frames needed), busy.
+  // ---- changes
+  // ------------------------------------------------------------------------------------------------------- Errors:
+  // misaligned, invalid_param (size 0 where something is to be mapped; past 2^64), out_of_range (of the guest's or the
+  // host's addresses), unsupported (attributes), no_memory (with the number of frames needed), busy.
 
   /// With the largest leaves that fit. already_mapped, naming the leaf in the way, over anything present.
   Result<> map(GuestRange range, HostPhys to, const Attr& attr) { return apply(Map{range, to, attr}); }
@@ -128,11 +129,11 @@ class PageTable {
     return true;
   }
 
-  // ---- scopes --------------------------------------------------------------------------------------------------------
+  // ---- scopes ----
 
-  /// From here to the end of the scope all calls owe together: one shootdown. Scopes nest by joining the outermost. Until
-  /// it ends, nothing that a call gave up (a table frame, the host memory of an unmapped range, a cleaned page) may be
-  /// reused or copied. Pinned, and the table with it; it must end without waiting for the guest.
+  /// From here to the end of the scope all calls owe together: one shootdown. Scopes nest by joining the outermost.
+  /// Until it ends, nothing that a call gave up (a table frame, the host memory of an unmapped range, a cleaned page)
+  /// may be reused or copied. Pinned, and the table with it; it must end without waiting for the guest.
   class Edit {
    public:
     explicit Edit(Tree& tree) : tree_{&tree} { ++tree.edits; }
@@ -190,7 +191,7 @@ class PageTable {
     Edit scope_;  // ends after the reserve has gone back
   };
 
-  // ---- reading back --------------------------------------------------------------------------------------------------
+  // ---- reading back ----
 
   /// What translates `at`. A broken slot is answered as broken and not descended below. An address past the input size
   /// is absent, with an empty range.
@@ -200,8 +201,8 @@ class PageTable {
     return decode(slot, tree_.load(slot), Kind::leaf);
   }
 
-  /// Calls visit(const Leaf&) for every leaf that `range` touches, in order. A leaf that hardware cannot reach, because it
-  /// or a slot above it is broken, has kind broken.
+  /// Calls visit(const Leaf&) for every leaf that `range` touches, in order. A leaf that hardware cannot reach, because
+  /// it or a slot above it is broken, has kind broken.
   template <class Visit>
   void visit(GuestRange range, Visit&& visit) const {
     auto const all = GuestRange{GuestPhys{0}, tree_.geometry.input_size()};
@@ -223,7 +224,8 @@ class PageTable {
   /// Tables in use, the root among them, without those that an open edit still owes.
   std::uint64_t tables() const { return tree_.count_tables(tree_.root, tree_.geometry.root); }
 
-  /// Checks the table's own bookkeeping (every flaw that does not concern areas). A broken slot counts as what it will be.
+  /// Checks the table's own bookkeeping (every flaw that does not concern areas). A broken slot counts as what it will
+  /// be.
   Audit audit() { return detail::TableAudit{tree_}.run(); }
 
   /// busy from inside the hook.
@@ -266,7 +268,8 @@ class PageTable {
     Entry const meant = tree_.mended(level, e);
     Kind const kind = meant != e ? Kind::broken : as;
     if (format.kind(level, meant) == Kind::table) return {kind, level, slot.span, {}, {}, {}, e};
-    return {kind, level, slot.span, format.address(level, meant), format.attr(level, meant), format.age(level, meant), e};
+    return {kind, level, slot.span, format.address(level, meant), format.attr(level, meant), format.age(level, meant),
+            e};
   }
 
   template <class Visit>

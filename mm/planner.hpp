@@ -1,7 +1,7 @@
 #pragma once
 
-// The half of a call that may fail. It reads, counts the table frames that the change will take, and finds what stands in
-// the way; nothing is written. The count is exact: committing takes that many frames, no more and no fewer.
+// The half of a call that may fail. It reads, counts the table frames that the change will take, and finds what stands
+// in the way; nothing is written. The count is exact: committing takes that many frames, no more and no fewer.
 
 #include <slat/mm/changes.hpp>
 #include <slat/mm/result.hpp>
@@ -92,7 +92,7 @@ class Planner {
     return [this, skew, top](Level level) { return level <= top && (skew & (geometry_.span(level) - 1)) == 0; };
   }
 
-  // ---- tables that will be built where there is none -----------------------------------------------------------------
+  // ---- tables that will be built where there is none ----
 
   /// Below one slot that is wholly covered.
   template <class Fits>
@@ -125,7 +125,7 @@ class Planner {
     return sum + (part.size >> geometry_.shift(level)) * whole(level, fits);
   }
 
-  // ---- over what is there ------------------------------------------------------------------------------------------
+  // ---- over what is there ----
 
   /// For a mapping: every wholly covered slot is written as it stands, so that only the edges have to be looked at.
   template <class Fits>
@@ -151,7 +151,8 @@ class Planner {
     };
     // What fits here fits below: then nothing that is wholly covered has to be cut.
     if (fits(level))
-      return over(level, range, fits, [&](const GuestRange& edge) { return cut(entry(at, level, edge.begin), edge, false); });
+      return over(level, range, fits,
+                  [&](const GuestRange& edge) { return cut(entry(at, level, edge.begin), edge, false); });
     Count sum = 0;
     tree_.each(at, level, range, true, [&](const Slot& slot, Entry e, GuestRange part) {
       sum += cut(e, part, part == slot.span);
@@ -165,9 +166,8 @@ class Planner {
     GuestRange found{range.begin, 0};
     tree_.each(at, level, range, true, [&](const Slot& slot, Entry e, GuestRange part) {
       if (e == 0) return true;
-      found = tree_.meaning(level, e) == Kind::leaf
-                  ? slot.span
-                  : first_present(tree_.format.address(level, e), level - 1, part);
+      found = tree_.meaning(level, e) == Kind::leaf ? slot.span
+                                                    : first_present(tree_.format.address(level, e), level - 1, part);
       return found.empty();
     });
     return found;

@@ -26,7 +26,9 @@ class [[nodiscard]] Result {
   Result(const Result&) = delete;
   Result& operator=(Result&&) = delete;
   Result& operator=(const Result&) = delete;
-  constexpr ~Result() requires(!std::is_trivially_destructible_v<T>) {
+  constexpr ~Result()
+    requires(!std::is_trivially_destructible_v<T>)
+  {
     if (ok_) std::destroy_at(&value_);
   }
   constexpr ~Result() = default;
@@ -67,10 +69,10 @@ class [[nodiscard]] Result<void> {
 }  // namespace slat
 
 /// The value of `expr`, or return its error from this function.
-#define SLAT_TRY(expr)                                        \
-  __extension__({                                             \
-    auto slat_try_ = (expr);                                  \
-    if (!slat_try_) [[unlikely]]                              \
-      return slat_try_.error();                               \
-    *std::move(slat_try_);                                    \
+#define SLAT_TRY(expr)           \
+  __extension__({                \
+    auto slat_try_ = (expr);     \
+    if (!slat_try_) [[unlikely]] \
+      return slat_try_.error();  \
+    *std::move(slat_try_);       \
   })

@@ -4,8 +4,9 @@
 //
 //   edit:  stores ... ──► publish ──► hook ──► mend broken slots ──► publish ──► wait for readers ──► release frames
 //
-// A slot that must break is written `broken(next)`: invalid to hardware, and itself the note of what it will become. The
-// word beside each table counts its used entries and marks "something is broken at or below", which leads the mending.
+// A slot that must break is written `broken(next)`: invalid to hardware, and itself the note of what it will become.
+// The word beside each table counts its used entries and marks "something is broken at or below", which leads the
+// mending.
 
 #include <utility>
 
@@ -72,7 +73,7 @@ class Tree {
   bool in_hook = false;
   bool unpublished = false;
 
-  // ---- slots -------------------------------------------------------------------------------------------------------
+  // ---- slots ----
 
   Entry load(Entry* slot) const { return Live::load(*frames, slot); }
   Entry load(const Slot& slot) const { return slot.live ? load(slot.entry) : *slot.entry; }
@@ -134,15 +135,14 @@ class Tree {
       Live::store(*frames, slot.entry, format.broken(format.cleared(slot.level, format.mended(e), what)));
     } else {
       Entry next;
-      do
-        next = format.cleared(slot.level, e, what);
+      do next = format.cleared(slot.level, e, what);
       while (!Live::compare_exchange(*frames, slot.entry, e, next));
       if (format.swap(slot.level, e, next) != Swap::free) owe(slot, false, true);
       unpublished = true;
     }
   }
 
-  // ---- frames ------------------------------------------------------------------------------------------------------
+  // ---- frames ----
 
   /// A frame from the reserve, with undefined content. What was planned is always there.
   HostPhys take() { return reserve.pop(*frames); }
@@ -159,7 +159,7 @@ class Tree {
     return count;
   }
 
-  // ---- edits -------------------------------------------------------------------------------------------------------
+  // ---- edits ----
 
   /// Remembers, at the start of a call, what earlier calls of the same edit owe.
   void begin_call() {
@@ -274,8 +274,7 @@ class Tree {
         next = carried(slot, old, wanted, step);
         Live::store(*frames, slot.entry, next);
       } else {
-        do
-          next = carried(slot, old, wanted, step);
+        do next = carried(slot, old, wanted, step);
         while (!Live::compare_exchange(*frames, slot.entry, old, next));
       }
       if (format.swap(slot.level, old, next) != Swap::free)

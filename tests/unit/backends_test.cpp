@@ -46,7 +46,8 @@ class BackendsTest : public FormatTest<Format> {
 FORMAT_TEST(BackendsTest, ALinearAreaMovesItsHostBaseWithEverySplit) {
   ASSERT_TRUE(this->set.map({this->gpa(16), PAGES(16), rwx, Linear{this->hpa(512)}}, this->table));
   ASSERT_TRUE(this->set.unmap(this->gpa(20), PAGES(2), this->table));
-  ASSERT_TRUE(this->set.protect(this->gpa(24), PAGES(2), [](Attr a) { return std::optional{a - Prot::w}; }, this->table));
+  ASSERT_TRUE(this->set.protect(
+      this->gpa(24), PAGES(2), [](Attr a) { return std::optional{a - Prot::w}; }, this->table));
   EXPECT_EQ(this->set.len(), 4u);
   EXPECT_EQ(this->set.find(this->gpa(23))->backend(), (typename TestFixture::Backend{Linear{this->hpa(518)}}));
   EXPECT_EQ(this->table.query(this->gpa(23)).host_of(this->gpa(23)), this->hpa(519));
@@ -118,7 +119,8 @@ FORMAT_TEST(BackendsTest, AWriteAfterAHarvestIsLetThroughAndHarvestedAgain) {
 
 FORMAT_TEST(BackendsTest, PagesOfALazyAreaComeBackOnlyAfterTheInvalidation) {
   ASSERT_TRUE(this->set.map({this->gpa(16), PAGES(16), rw, Lazy{this->source}}, this->table));
-  for (auto n : {16u, 17u, 20u, 31u}) ASSERT_EQ(*this->set.resolve(this->gpa(n), Prot::r, this->table), Resolution::mapped);
+  for (auto n : {16u, 17u, 20u, 31u})
+    ASSERT_EQ(*this->set.resolve(this->gpa(n), Prot::r, this->table), Resolution::mapped);
   {
     auto edit = this->table.edit();
     ASSERT_TRUE(this->set.unmap(this->gpa(17), PAGES(8), this->table));
@@ -168,7 +170,8 @@ FORMAT_TEST(BackendsTest, EverythingUnmappedLeavesTheRootAndNothingElse) {
   ASSERT_TRUE(this->set.map({GuestPhys{0}, this->block() * 3, rwx, Linear{HostPhys{this->block() * 8}}}, this->table));
   ASSERT_TRUE(this->set.map({GuestPhys{this->block() * 5}, PAGES(20), rw, Lazy{this->source}}, this->table));
   ASSERT_EQ(*this->set.resolve(GuestPhys{this->block() * 5}, Prot::r, this->table), Resolution::mapped);
-  ASSERT_TRUE(this->set.protect(this->gpa(3), PAGES(7), [](Attr a) { return std::optional{a - Prot::w}; }, this->table));
+  ASSERT_TRUE(this->set.protect(
+      this->gpa(3), PAGES(7), [](Attr a) { return std::optional{a - Prot::w}; }, this->table));
   this->recorder.clear_counts();
   ASSERT_TRUE(this->set.clear(this->table));
   EXPECT_EQ(this->recorder.shootdowns(), 1u);
@@ -184,13 +187,14 @@ FORMAT_TEST(BackendsTest, ALeafThatIsOnlyPartlyHarvestedStaysDirty) {
   std::vector<GuestRange> found;
   auto const part = GuestRange{this->gpa(2), PAGES(3)};
   auto const tables = this->table.tables();
-  ASSERT_TRUE(this->set.harvest(part, [&](GuestRange run) { found.push_back(run); }, this->table));
+  ASSERT_TRUE(this->set.harvest(
+      part, [&](GuestRange run) { found.push_back(run); }, this->table));
   EXPECT_EQ(found, std::vector{part});
   EXPECT_TRUE(this->table.query(GuestPhys{0}).age.dirty);
   EXPECT_EQ(this->table.tables(), tables) << "a harvest splits nothing";
 }
 
-// ---- audit: one thing corrupted, and seen by its name ------------------------------------------------------------------
+// ---- audit: one thing corrupted, and seen by its name ----
 
 FORMAT_TEST(BackendsTest, AuditSeesALeafWithAnotherHostAddress) {
   ASSERT_TRUE(this->set.map({this->gpa(16), PAGES(4), rw, Linear{this->hpa(512)}}, this->table));

@@ -1,7 +1,7 @@
 #pragma once
 
-// Suites that run on every format, without a copy of every test for every variant: a test is a template over the format's
-// type, of which there are few, and is registered once for each variant of it.
+// Suites that run on every format, without a copy of every test for every variant: a test is a template over the
+// format's type, of which there are few, and is registered once for each variant of it.
 //
 //   template <class Format> class Promise : public FormatTest<Format> { ... this->make() ... };
 //   FORMAT_TEST(Promise, OneProtectIsOneShootdown) { ... }
@@ -44,14 +44,14 @@ bool register_all(::testing::Types<Variants...>, const char* suite, const char* 
 }  // namespace detail
 }  // namespace slat::test
 
-#define FORMAT_TEST(suite, name)                                                                            \
-  template <class Format>                                                                                   \
-  class suite##_##name : public suite<Format> {                                                             \
-   public:                                                                                                  \
-    using TestFixture = suite<Format>;                                                                      \
-    void TestBody() override;                                                                               \
-  };                                                                                                        \
-  [[maybe_unused]] const bool registered_##suite##_##name =                                                 \
+#define FORMAT_TEST(suite, name)                                                                                      \
+  template <class Format>                                                                                             \
+  class suite##_##name : public suite<Format> {                                                                       \
+   public:                                                                                                            \
+    using TestFixture = suite<Format>;                                                                                \
+    void TestBody() override;                                                                                         \
+  };                                                                                                                  \
+  [[maybe_unused]] const bool registered_##suite##_##name =                                                           \
       ::slat::test::detail::register_all<suite##_##name>(::slat::test::Formats{}, #suite, #name, __FILE__, __LINE__); \
-  template <class Format>                                                                                   \
+  template <class Format>                                                                                             \
   void suite##_##name<Format>::TestBody()

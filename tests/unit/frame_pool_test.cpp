@@ -14,7 +14,8 @@ namespace {
 
 struct Memory {
   explicit Memory(std::size_t granules, std::uint64_t granule = 4096)
-      : size{granules * granule}, bytes{static_cast<std::byte*>(std::aligned_alloc(64_KiB, (size + 64_KiB) & ~(64_KiB - 1)))} {}
+      : size{granules * granule},
+        bytes{static_cast<std::byte*>(std::aligned_alloc(64_KiB, (size + 64_KiB) & ~(64_KiB - 1)))} {}
   ~Memory() { std::free(bytes); }
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;

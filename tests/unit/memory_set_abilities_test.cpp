@@ -157,6 +157,16 @@ TEST(MemorySetAudit, ReturnsTheFirstFlawOfAreaGapAndTable) {
   }
 }
 
+TEST(MemorySetAudit, ATableThatIsNotSoundIsNotReadThrough) {
+  Set set;
+  Journal pt;
+  ASSERT_TRUE(set.map({gpa(0x1000), 0x1000, 1}, pt));
+  pt.flaw = Flaw::table_foreign;
+  EXPECT_EQ(set.audit(pt).flaw, Flaw::table_foreign);
+  EXPECT_TRUE(pt.areas.empty());
+  EXPECT_TRUE(pt.gaps.empty());
+}
+
 TEST(MemorySetAudit, NamesAreasThatAreNotSortedOrOverlapOrWrap) {
   auto const with_second = [](GuestRange range) {
     Journal pt;

@@ -229,6 +229,8 @@ TEST_F(FindFreeArea, SearchesUpToTwoToThe64AndNotPastIt) {
   EXPECT_EQ(find(0, top, limit), gpa(1));
   EXPECT_EQ(find(0, top, {gpa(0), top}), gpa(0));
   EXPECT_EQ(find(1, top, {gpa(0), top}), std::nullopt);
+  EXPECT_EQ(find(2, top, {gpa(0), top}), std::nullopt);
+  EXPECT_EQ(find(top - 6, 1, {gpa(0), top}, 8), std::nullopt);
   pt_.origin = top - 63;
   use(top - 7, 0);
   EXPECT_EQ(find(top - 20, 14, limit), std::nullopt);

@@ -177,6 +177,13 @@ TEST(MemorySetJoinByType, FlagsThatCannotBeComparedAreNeverJoinedButACutIsUndone
   EXPECT_EQ(set.len(), 3u);
 }
 
+TEST(MemorySetJoinByType, AnAreaThatEndsAtTwoToThe64IsNotContinuedAtZero) {
+  MemoryArea<MockFlags, MockBackend> const last{gpa(~std::uint64_t{0}), 1, 1};
+  MemoryArea<MockFlags, MockBackend> const first{gpa(0), 1, 1};
+  EXPECT_FALSE(last.continued_by(first));
+  EXPECT_TRUE(first.continued_by({gpa(1), 1, 1}));
+}
+
 // A set is a value that moves.
 
 using Plain = MemorySet<MockFlags, ByteTable<64>, MockBackend>;

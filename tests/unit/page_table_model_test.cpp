@@ -15,7 +15,8 @@ template <class Format>
 class PageTableModel : public FormatTest<Format> {
  protected:
   Geometry geometry = FormatTest<Format>::make().geometry();
-  Oracle<Format> oracle{FormatTest<Format>::make(), {.frames = geometry.page_bits == 12 ? 1200u : 200u, .tlb = {.period = 3}}};
+  Oracle<Format> oracle{FormatTest<Format>::make(),
+                        {.frames = geometry.page_bits == 12 ? 1200u : 200u, .tlb = {.period = 3}}};
   std::mt19937_64 random{20260101};
   std::size_t changes = 0;
 

@@ -35,7 +35,9 @@ class Promise : public FormatTest<Format> {
   bool breaks() { return table().format().can_break(); }
   std::uint64_t page() const { return geometry.page_size(); }
   std::uint64_t block() const { return geometry.span(1); }
-  GuestPhys at(std::uint64_t blocks, std::uint64_t pages = 0) const { return GuestPhys{blocks * block() + pages * page()}; }
+  GuestPhys at(std::uint64_t blocks, std::uint64_t pages = 0) const {
+    return GuestPhys{blocks * block() + pages * page()};
+  }
   /// As much as 1 GiB where a guest has that many blocks of it; whole blocks in any case.
   std::uint64_t gib() const { return block() > 1_GiB ? block() : 1_GiB; }
   HostPhys ram() const { return HostPhys{geometry.span(geometry.top_leaf) * 8}; }
@@ -46,11 +48,13 @@ class Promise : public FormatTest<Format> {
     });
   }
   Result<> unmap(GuestRange range) {
-    return oracle.perform("set.unmap", Change::unmap(range), [&] { return set.unmap(range.begin, range.size, table()); });
+    return oracle.perform("set.unmap", Change::unmap(range),
+                          [&] { return set.unmap(range.begin, range.size, table()); });
   }
   Result<> protect(GuestRange range, Attr attr) {
     return oracle.perform("set.protect", Change::attributes(oracle.intent(), range, attr), [&] {
-      return set.protect(range.begin, range.size, [=](Attr) { return std::optional{attr}; }, table());
+      return set.protect(
+          range.begin, range.size, [=](Attr) { return std::optional{attr}; }, table());
     });
   }
 
@@ -76,7 +80,7 @@ class Promise : public FormatTest<Format> {
   Set set;
   bool alive = true;
 };
-// ---- P1 --------------------------------------------------------------------------------------------------------------
+// ---- P1 ----
 
 FORMAT_TEST(Promise, AreasAndTablesAgreeAfterEveryCallSuccessOrFailure) {
   std::mt19937 random{11};
@@ -107,7 +111,7 @@ FORMAT_TEST(Promise, AreasAndTablesAgreeAfterEveryCallSuccessOrFailure) {
   EXPECT_GT(failed, 20u);
 }
 
-// ---- P2 --------------------------------------------------------------------------------------------------------------
+// ---- P2 ----
 
 FORMAT_TEST(Promise, ACallThatReturnsAnErrorChangedNothing) {
   // Hardware's own marks would differ from one fingerprint to the next: a table that no hardware walks.
@@ -128,11 +132,20 @@ FORMAT_TEST(Promise, ACallThatReturnsAnErrorChangedNothing) {
   auto const in = [&](std::uint64_t n) { return GuestPhys{n * block + page}; };
   auto const to_ro = [](Attr) { return std::optional{ro}; };
   std::vector<Call> const calls{
-      {"map", [&] { return areas.map({in(8), page * 3, rw, Linear{this->ram()}}, still); }},
-      {"replace", [&] { return areas.map({in(0), page * 2, rw, Linear{this->ram()}}, still, true); }},
+      {"map",
+       [&] {
+         return areas.map({in(8), page * 3, rw, Linear{this->ram()}}, still);
+       }},
+      {"replace",
+       [&] {
+         return areas.map({in(0), page * 2, rw, Linear{this->ram()}}, still, true);
+       }},
       {"unmap", [&] { return areas.unmap(in(2), page * 2, still); }},
       {"protect", [&] { return areas.protect(in(4), page * 2, to_ro, still); }},
-      {"split", [&] { return still.split({GuestPhys{block * 6}, block}); }},
+      {"split",
+       [&] {
+         return still.split({GuestPhys{block * 6}, block});
+       }},
   };
   for (auto const& [name, call] : calls) {
     for (std::size_t k = 0;; ++k) {
@@ -160,7 +173,7 @@ FORMAT_TEST(Promise, ACallThatReturnsAnErrorChangedNothing) {
   }
 }
 
-// ---- P3 --------------------------------------------------------------------------------------------------------------
+// ---- P3 ----
 
 FORMAT_TEST(Promise, AbsentToPresentNeedsNoShootdownButIsPublished) {
   ASSERT_TRUE(this->map({this->at(1), this->block() * 2}, this->ram(), rwx));
@@ -231,7 +244,7 @@ FORMAT_TEST(Promise, ACallThatChangesNothingOwesNothing) {
   EXPECT_EQ(this->recorder().shootdowns(), 0u);
 }
 
-// ---- P4 --------------------------------------------------------------------------------------------------------------
+// ---- P4 ----
 
 FORMAT_TEST(Promise, ATableFrameIsReleasedOnlyAfterTheInvalidationThatCoversIt) {
   ASSERT_TRUE(this->map({this->at(1), this->page() * 4}, this->ram(), rw));
@@ -247,7 +260,7 @@ FORMAT_TEST(Promise, ATableFrameIsReleasedOnlyAfterTheInvalidationThatCoversIt) 
   }
 }
 
-// ---- P5 --------------------------------------------------------------------------------------------------------------
+// ---- P5 ----
 
 FORMAT_TEST(Promise, BreakBeforeMakeHoldsAcrossTheCallsOfAWiderEdit) {
   ASSERT_TRUE(this->map({this->at(1), this->block() * 3}, this->ram(), rwx));
@@ -271,7 +284,7 @@ FORMAT_TEST(Promise, MovingABlockToOtherMemoryBreaksWhereTheFormatBreaks) {
   EXPECT_EQ(this->recorder().shootdowns(), 1u);
 }
 
-// ---- P6, P7 ----------------------------------------------------------------------------------------------------------
+// ---- P6, P7 ----
 
 FORMAT_TEST(Promise, NothingOutsideTheRangeLosesItsTranslationItsRightsOrItsMarks) {
   ASSERT_TRUE(this->map({this->at(1), this->block() * 2}, this->ram(), rwx));
@@ -295,7 +308,7 @@ FORMAT_TEST(Promise, AtEveryStoreAnAddressMeansWhatItMeantOrWillMeanOrIsBroken) 
   EXPECT_EQ(this->table().query(this->at(1)).level, 1u);
 }
 
-// ---- P8 --------------------------------------------------------------------------------------------------------------
+// ---- P8 ----
 
 FORMAT_TEST(Promise, UnmappingEverythingLeavesTheRootAndNothingElse) {
   auto const root = this->oracle.frames().in_use();
@@ -319,7 +332,7 @@ FORMAT_TEST(Promise, UnmappingWholeAreasNeverNeedsMemory) {
   EXPECT_EQ(this->table().tables(), 1u);
 }
 
-// ---- P9 --------------------------------------------------------------------------------------------------------------
+// ---- P9 ----
 
 FORMAT_TEST(Promise, MemoryIsTheMinimumForTheLeavesInUseAndCoalescingRestoresIt) {
   auto const block = this->block();
@@ -350,7 +363,7 @@ FORMAT_TEST(Promise, AChangeTouchesOnlyTheTablesOnItsWay) {
   EXPECT_EQ(this->recorder().stores(), again + 1);
 }
 
-// ---- P10 -------------------------------------------------------------------------------------------------------------
+// ---- P10 ----
 
 FORMAT_TEST(Promise, BadInputIsATypedErrorThatNamesTheOffenceAndChangesNothing) {
   auto& tested = this->table();
@@ -381,9 +394,19 @@ FORMAT_TEST(Promise, BadInputIsATypedErrorThatNamesTheOffenceAndChangesNothing) 
       {"over the input size", {GuestPhys{input - page}, 2 * page}, ram, rw, Errc::out_of_range, Argument::range},
       {"host", {this->at(2), page}, ram + 8, rw, Errc::misaligned, Argument::host},
       {"host past the output size", {this->at(2), page}, HostPhys{output}, rw, Errc::out_of_range, Argument::host},
-      {"over the output size", {this->at(2), 2 * page}, HostPhys{output - page}, rw, Errc::out_of_range, Argument::host},
+      {"over the output size",
+       {this->at(2), 2 * page},
+       HostPhys{output - page},
+       rw,
+       Errc::out_of_range,
+       Argument::host},
       {"executable device", {this->at(2), page}, ram, rwx | Memory::device, Errc::unsupported, Argument::attributes},
-      {"software bits", {this->at(2), page}, ram, {Prot::rw, Memory::normal, 4}, Errc::unsupported, Argument::attributes},
+      {"software bits",
+       {this->at(2), page},
+       ram,
+       {Prot::rw, Memory::normal, 4},
+       Errc::unsupported,
+       Argument::attributes},
       {"overlap", {this->at(1), page}, ram, rw, Errc::already_mapped, Argument::start},
   };
   for (auto const& c : cases) {
@@ -418,10 +441,11 @@ FORMAT_TEST(Promise, BadInputIsATypedErrorThatNamesTheOffenceAndChangesNothing) 
   EXPECT_EQ(this->recorder().shootdowns(), 0u);
 }
 
-// ---- P11 -------------------------------------------------------------------------------------------------------------
+// ---- P11 ----
 
 FORMAT_TEST(Promise, WhatWasWrittenCanBeReadBack) {
-  constexpr Attr choices[] = {ro, rw, rx, rwx, {Prot::rw, Memory::device}, {Prot::rw, Memory::uncached}, {Prot::r, Memory::normal, 3}};
+  constexpr Attr choices[] = {
+      ro, rw, rx, rwx, {Prot::rw, Memory::device}, {Prot::rw, Memory::uncached}, {Prot::r, Memory::normal, 3}};
   std::uint64_t n = 0;
   for (auto const& attr : choices) {
     ASSERT_TRUE(this->map({this->at(1, n), this->page()}, this->ram() + n * this->page(), attr));
@@ -450,7 +474,7 @@ FORMAT_TEST(Promise, WhatWasWrittenCanBeReadBack) {
   EXPECT_NE(dump.find("rw- device"), std::string::npos) << dump;
 }
 
-// ---- scopes and hooks --------------------------------------------------------------------------------------------------
+// ---- scopes and hooks ----
 
 /// Does what a hook must not do.
 struct CallingBack {
