@@ -24,7 +24,6 @@ using FaultCounts = std::array<std::uint64_t, 6>;
 template <class Table, class Source>
 class GuestMemory {
  public:
-  using PageSource = Source;
   using Backend = slat::Backends<Table, Source>;
   using Nodes = slat::FrameNodes<slat::FramePool>;
   using Set = slat::MemorySet<slat::Attr, Table, Backend, Nodes>;

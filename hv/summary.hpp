@@ -35,17 +35,22 @@ void print_summary(Out& out, const GuestMemory<Table, Source>& memory, const Inv
     print(out, " ", area.flags(), "\n");
   }
 
-  print(out, "slat:   leaves     ");
   auto const leaves = count_leaves(table);
-  for (std::size_t level = leaves.size(); level-- != 0;)
-    if (leaves[level] != 0)
-      print(out, " ", leaves[level], " of ", Bytes{geometry.span(static_cast<slat::Level>(level))});
+  std::string_view before = "slat:   leaves      ";
+  for (std::size_t level = leaves.size(); level-- != 0;) {
+    if (leaves[level] == 0) continue;
+    print(out, before, leaves[level], " of ", Bytes{geometry.span(static_cast<slat::Level>(level))});
+    before = ", ";
+  }
   print(out, "\n");
   print(out, "slat:   tables      ", table.tables(), " of ", Bytes{geometry.table_bytes()}, ", the root among them\n");
 
   constexpr std::array<std::string_view, 6> names{"mapped", "spurious", "busy", "emulated", "denied", "unknown"};
-  print(out, "slat:   faults     ");
-  for (std::size_t i = 0; i != names.size(); ++i) print(out, " ", memory.faults()[i], " ", names[i]);
+  before = "slat:   faults      ";
+  for (std::size_t i = 0; i != names.size(); ++i) {
+    print(out, before, memory.faults()[i], " ", names[i]);
+    before = ", ";
+  }
   print(out, "\n");
   print(out, "slat:   shootdowns  ", hook.shootdowns.load(), ", ", hook.instructions.load(), " ", instruction,
         " instructions\n");

@@ -28,9 +28,6 @@ extern "C" [[noreturn]] void hv_died(std::uint64_t esr, std::uint64_t elr, std::
 extern "C" void abort() { hv::die("abort"); }
 
 namespace std {
-[[noreturn]] void __glibcxx_assert_fail(const char*, int, const char*, const char* condition) noexcept {
-  hv::die(condition == nullptr ? "assertion" : condition);
-}
 // string_view::substr past the end.
 void __throw_out_of_range_fmt(const char*, ...) { hv::die("out of range"); }
 }  // namespace std

@@ -33,6 +33,8 @@ struct CleanZeroPage {
   void operator()(slat::Entry* page, std::uint64_t bytes) const noexcept {
     slat::ZeroPage{}(page, bytes);
     cache::clean_and_invalidate(page, bytes);
+    // The guest may execute what it finds: not what an instruction cache remembers of the page's last owner.
+    cache::invalidate_instructions();
   }
 };
 

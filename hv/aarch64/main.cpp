@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <string_view>
 
 #include "hv/aarch64/console.hpp"
 #include "hv/aarch64/death.hpp"
@@ -30,6 +31,8 @@ alignas(16) constinit std::array<std::array<std::byte, Cpu::stack_size>, Machine
 constinit std::array<Cpu, Machine::most_cpus> cpus{};
 constinit std::array<std::byte, 16384> guest_tree_buffer{};
 
+constexpr std::string_view too_little_ram = "the machine has too little RAM for this guest";
+
 HostPhys up_to(HostPhys at, std::uint64_t unit) { return (at + (unit - 1)).down_to(unit); }
 
 /// What of the machine's RAM is for what: tables between the hypervisor and the guest's files, which QEMU loaded; guest
@@ -39,14 +42,10 @@ struct HostLayout {
   HostRange guest_ram;
 };
 
-HostLayout lay_out(const Machine& machine, std::uint64_t guest_memory) {
+HostLayout lay_out(const Machine& machine) {
   HostPhys const image_end{reinterpret_cast<std::uint64_t>(hv_image_end)};
   auto const files_end = machine.initrd ? machine.initrd->end : machine.kernel->end;
-  auto const guest = up_to(files_end, 1_GiB);
-  HostLayout const layout{{up_to(image_end, 2_MiB), machine.kernel->begin}, {guest, guest + guest_memory}};
-  if (layout.tables.begin >= layout.tables.end || layout.guest_ram.end > machine.ram.end)
-    die("the machine has too little RAM for this guest");
-  return layout;
+  return {{up_to(image_end, 2_MiB), machine.kernel->begin}, {up_to(files_end, 1_GiB), machine.ram.end}};
 }
 
 [[noreturn]] void refuse(const Error& why) {
@@ -94,10 +93,12 @@ void map_devices(Memory& memory, std::size_t cpus_in_use, std::uint64_t granule)
   map(board::uart, board::uart_size);
 }
 
+/// RAM that is there from the start.
 template <class Memory>
-void map_ram(Memory& memory, GuestRange ram, HostPhys host, Populate populate, typename Memory::PageSource& pages) {
-  if (populate == Populate::demand) return require(memory.map(ram, rwx, Lazy{pages}));
-  require(memory.map(ram, rwx, Linear{host}));
+void map_linear(Memory& memory, GuestRange ram, HostRange host, Populate populate) {
+  if (host.begin + ram.size > host.end) die(too_little_ram);
+  if (!memory.table().format().forces_write_back()) cache::clean_and_invalidate(host.bytes().data(), ram.size);
+  require(memory.map(ram, rwx, Linear{host.begin}));
   if (populate == Populate::pages) require(memory.split(ram));
 }
 
@@ -105,14 +106,16 @@ template <Granule G>
 [[noreturn]] void host(const Machine& machine, const Options& options) {
   using Guest = Hypervisor<G>;
   constexpr auto granule = std::uint64_t{1} << aarch64::page_bits(G);
-  auto const layout = lay_out(machine, options.guest_memory);
+  auto const layout = lay_out(machine);
   GuestRange const ram{guest_ram_begin, options.guest_memory};
 
   auto const features = aarch64::features(id_registers());
   auto const format = Guest::Format::create(features, {.ipa_bits = std::min(40u, features.pa_bits)});
   if (!format) refuse(format.error());
   FramePool frames{layout.tables.bytes(), layout.tables.begin, granule};
-  FramePool pages{layout.guest_ram.bytes(), layout.guest_ram.begin, granule};
+  // On demand its pages are given out one by one; else the guest has the whole range, and nobody may keep books in it.
+  bool const on_demand = options.populate == Populate::demand;
+  FramePool pages{on_demand ? layout.guest_ram.bytes() : std::span<std::byte>{}, layout.guest_ram.begin, granule};
   typename Guest::Source source{pages, granule, granule};
   InvalidationCounts counts;
   aarch64::Tlb const tlb{{G, features}, Guest::vmid, {}, CountedInstructions{counts}};
@@ -126,7 +129,12 @@ template <Granule G>
   }
   Guest guest{*std::move(table), frames, counts, in_use};
   map_devices(guest.memory(), in_use.size(), granule);
-  map_ram(guest.memory(), ram, layout.guest_ram.begin, options.populate, source);
+  if (!on_demand)
+    map_linear(guest.memory(), ram, layout.guest_ram, options.populate);
+  else if (pages.capacity() * granule >= ram.size)
+    require(guest.memory().map(ram, rwx, Lazy{source}));
+  else
+    die(too_little_ram);
   auto const placement = load(guest.memory(), ram, machine);
 
   print(console, "slat: guest RAM ", Bytes{ram.size}, " at ", Hex{ram.begin.raw()}, ", host memory from ",
