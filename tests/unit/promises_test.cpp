@@ -235,6 +235,22 @@ FORMAT_TEST(Promise, AThousandScatteredChangesInOneEditAreOneShootdown) {
   EXPECT_EQ(this->recorder().shootdowns(), shootdowns + 1);
 }
 
+FORMAT_TEST(Promise, AnEagerSplitIsOneShootdownOrWhereBlocksBreakOneForEvery512) {
+  constexpr unsigned blocks = 600;
+  Recorder quiet;
+  RecordingFrames frames{quiet, this->geometry.table_bytes(), blocks + 40};
+  auto still = *TestFixture::Table::create(this->make(), frames, RecordingHook{quiet});
+  GuestRange const range{GuestPhys{0}, blocks * this->block()};
+  // Guest and host are skewed by one block, so that none is larger.
+  ASSERT_TRUE(still.map(range, HostPhys{this->ram().raw() + this->block()}, rwx));
+  auto const e = still.query(GuestPhys{0}).entry;
+  ASSERT_TRUE(still.split(range));
+  bool const breaks = still.format().swap(1, e, still.format().table(1, HostPhys{0})) == Swap::break_;
+  EXPECT_EQ(quiet.shootdowns(), breaks ? 2u : 1u);
+  EXPECT_EQ(still.query(GuestPhys{0} + 599 * this->block()).level, 0u);
+  EXPECT_TRUE(still.audit());
+}
+
 FORMAT_TEST(Promise, ACallThatChangesNothingOwesNothing) {
   ASSERT_TRUE(this->map({this->at(1), this->block()}, this->ram(), rw));
   auto const stores = this->recorder().stores();
@@ -276,6 +292,21 @@ FORMAT_TEST(Promise, BreakBeforeMakeHoldsAcrossTheCallsOfAWiderEdit) {
   }
   EXPECT_EQ(this->recorder().shootdowns(), 1u);
   EXPECT_EQ(this->table().query(this->at(2)).kind, Kind::leaf);
+}
+
+FORMAT_TEST(Promise, ABlockUnitedAndDividedInOneEditNeverHasTwoTablesForOneSlot) {
+  GuestRange const range{this->at(1), this->block()};
+  ASSERT_TRUE(this->map(range, this->ram(), rwx));
+  ASSERT_TRUE(this->oracle.split(range));
+  {
+    auto edit = this->oracle.edit();
+    ASSERT_TRUE(this->oracle.coalesce(range));
+    ASSERT_TRUE(this->protect({this->at(1, 2), this->page()}, rx));
+    ASSERT_TRUE(this->protect({this->at(1, 2), this->page()}, rwx));
+    ASSERT_TRUE(this->oracle.coalesce(range));
+  }
+  EXPECT_EQ(this->recorder().shootdowns(), 2u) << "one for the split, one for the edit";
+  EXPECT_EQ(this->table().query(this->at(1)).level, 1u);
 }
 
 FORMAT_TEST(Promise, MovingABlockToOtherMemoryBreaksWhereTheFormatBreaks) {
