@@ -169,6 +169,30 @@ class MemorySet {
     return done;
   }
 
+  /// Gives back the tables that blocks can take the place of again, area by area: no block reaches over the end of one.
+  /// Translations stay the same. Needs no memory.
+  Result<> coalesce(GuestPhys start, std::uint64_t size, PT& pt)
+    requires CoalescingBackend<B, PT>
+  {
+    GuestRange const range{start, size};
+    SLAT_TRY(check(range));
+    auto edit = Calls::begin(pt);
+    SLAT_TRY(edit.ready());
+    auto const touched = areas_.touching(range);
+    auto const each_part = [&](auto body) -> Result<> {
+      for (auto& area : touched) {
+        auto const part = range.clamp_to(area.range());
+        SLAT_TRY(body(area.backend(), part.begin, part.size));
+      }
+      return {};
+    };
+    SLAT_TRY(each_part([&](B& b, GuestPhys at, std::uint64_t bytes) { return b.plan_coalesce(at, bytes, edit); }));
+    return each_part([&](B& b, GuestPhys at, std::uint64_t bytes) -> Result<> {
+      b.commit_coalesce(at, bytes, edit);
+      return {};
+    });
+  }
+
   /// What a stage-2 fault at `at` comes to, by the area that holds it: see Resolution.
   Result<Resolution> resolve(GuestPhys at, Prot access, PT& pt)
     requires requires(B& b, const F& flags, GuestRange area) {
