@@ -121,6 +121,13 @@ class Backends {
     t.commit(Protect{{start, size}, attr});
   }
 
+  Result<> plan_coalesce(GuestPhys start, std::uint64_t size, Transaction& t) const {
+    return t.plan(Coalesce{{start, size}});
+  }
+  void commit_coalesce(GuestPhys start, std::uint64_t size, Transaction& t) const noexcept {
+    t.commit(Coalesce{{start, size}});
+  }
+
   // ---- faults, dirty bits, audit ----
 
   /// Decides a fault at `at`, in `area`, from the tables as they are now. `access` is what the guest tried; with none

@@ -61,6 +61,16 @@ concept PlanningBackend =
       };
     };
 
+/// A backend that can put blocks in the place of tables, without memory and without changing a translation.
+template <class B, class PT>
+concept CoalescingBackend = requires(const B& b, GuestPhys start, std::uint64_t size, PT& pt) {
+  B::begin(pt);
+  requires requires(decltype(B::begin(pt))& t) {
+    { b.plan_coalesce(start, size, t) } -> std::same_as<Result<>>;
+    { b.commit_coalesce(start, size, t) } noexcept;
+  };
+};
+
 /// How a stage-2 fault ends.
 enum class Resolution : std::uint8_t {
   mapped,    // populated just now: retry

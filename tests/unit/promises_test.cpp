@@ -374,7 +374,9 @@ FORMAT_TEST(Promise, MemoryIsTheMinimumForTheLeavesInUseAndCoalescingRestoresIt)
   EXPECT_EQ(this->table().tables(), minimum + 1);
   ASSERT_TRUE(this->protect({this->at(1, 1), this->page()}, rwx));
   EXPECT_EQ(this->set.len(), 1u) << "joined again";
-  ASSERT_TRUE(this->oracle.coalesce({this->at(1), block}));
+  GuestRange const area{this->at(1), block};
+  ASSERT_TRUE(this->oracle.perform("set.coalesce", Change::same(this->oracle.intent(), area),
+                                   [&] { return this->set.coalesce(area.begin, area.size, this->table()); }));
   EXPECT_EQ(this->table().tables(), minimum);
   EXPECT_EQ(this->table().query(this->at(1)).level, 1u);
 }
