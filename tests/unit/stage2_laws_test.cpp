@@ -19,7 +19,7 @@ std::vector<Attr> all_attrs() {
   std::vector<Attr> attrs;
   for (unsigned prot = 0; prot < 16; ++prot)
     for (unsigned memory = 0; memory < 5; ++memory)
-      for (unsigned software : {0, 3})
+      for (unsigned software : {0u, 3u})
         attrs.push_back({static_cast<Prot>(prot), static_cast<Memory>(memory), static_cast<std::uint8_t>(software)});
   return attrs;
 }
