@@ -39,7 +39,7 @@ enum class Argument : std::uint8_t {
   levels,
 };
 
-/// An error is a value of 40 bytes: comparable by its code, printable as one sentence.
+/// Why a call was refused: a value, comparable by its code, printable as one sentence.
 struct [[nodiscard]] Error {
   Errc code = Errc::bad_state;
   Argument argument = Argument::none;
