@@ -25,6 +25,7 @@
 #include <utility>
 #include <vector>
 
+#include "oracle/cache_rules.hpp"
 #include "oracle/diary.hpp"
 #include "oracle/hardware.hpp"
 #include "oracle/intent.hpp"
@@ -102,13 +103,14 @@ class HostileTlb final : public Observer {
   /// The outermost edit has ended, or settled: nothing may be owed any more.
   void finish_edit() {
     stale_.each([&](const StaleSlot& slot) {
-      if (is_stale(slot)) report(Offence::missing_invalidation, text(Place{slot.level, slot.span}));
+      if (tree_.attached() && rules_.lingers(slot))
+        report(Offence::missing_invalidation, text(Place{slot.level, slot.span}));
     });
     forget_stale(State::cached);
     if (owes_publish_) report(Offence::unpublished, hex(owes_publish_->raw()));
     if (!broken_.empty()) {
-      auto const& [at, level] = *broken_.begin();
-      report(Offence::broken_left, text(Place{level, {GuestPhys{at}, tree_.shape().span(level)}}));
+      auto const& [at, broken] = *broken_.begin();
+      report(Offence::broken_left, text(Place{broken.level, {GuestPhys{at}, tree_.shape().span(broken.level)}}));
     }
     diary_.settle([&](GuestPhys page, Age untold) { return settle_age(page, untold); });
     if (judging_ && tree_.attached())
@@ -182,13 +184,20 @@ class HostileTlb final : public Observer {
     if (stale.everything()) {
       if (stale_.empty()) report(Offence::over_invalidation, "everything, and nothing was stale");
     } else {
-      for (auto const& range : stale.ranges()) check_needed(range);
-      stale_.each([&](const StaleSlot& slot) { check_covered(slot, stale); });
+      for (auto const& range : stale.ranges()) report(rules_.needless(range));
+      stale_.each([&](const StaleSlot& slot) { report(rules_.left_out(slot, stale)); });
     }
     forget_stale(State::invalidated);
   }
 
  private:
+  /// A live slot that is broken: the call that last wrote it, and the leaf that it broke.
+  struct Broken {
+    Level level = 0;
+    std::size_t call = 0;
+    Decoded was;
+  };
+
   // ---- live stores
 
   /// Looks at everything that a new table pointer brings into the live tree.
@@ -230,12 +239,17 @@ class HostileTlb final : public Observer {
       auto const end = place.span.end().raw();
       broken_.erase(broken_.lower_bound(place.span.begin.raw()), broken_.lower_bound(end));
       stale_.slot(place.level, place.span, call_).tables.push_back(std::move(gone));
-    } else if (was.leaf() && !covers(is, was)) {
+    } else if (was.leaf() && !rules_.covers(is, was)) {
       auto& leaves = stale_.slot(place.level, place.span, call_).leaves;
       if (std::find(leaves.begin(), leaves.end(), was) == leaves.end()) leaves.push_back(was);
-    } else if (was.kind == Decoded::Kind::broken) {
-      broken_.erase(place.span.begin.raw());
     }
+    auto const known = broken_.extract(place.span.begin.raw());
+    auto const broken = known ? known.mapped() : Broken{place.level, call_, was};
+    if (is.kind == Decoded::Kind::broken)
+      broken_[place.span.begin.raw()] = broken.call == call_ ? broken : Broken{place.level, call_, {}};
+    else if (is.leaf() && was.kind == Decoded::Kind::broken && broken.was.leaf() && broken.was.address == is.address &&
+             broken.was.type == is.type)
+      report(Offence::needless_break, "rights alone changed in " + text(place));
     appeared(place, is, place, was);
     if (is.table()) {
       Visit visit{*this, place, was};
@@ -246,11 +260,11 @@ class HostileTlb final : public Observer {
   /// An entry that hardware can now read, in `slot` or in a table that `slot` now leads to.
   void appeared(Place place, const Decoded& entry, Place slot, const Decoded& was) {
     if (entry.wrong != nullptr) report(Offence::malformed, std::string{entry.wrong} + ", in " + text(place));
-    if (entry.table()) return check_pointer(place, entry);
-    if (entry.leaf()) check_conflicts(place, entry);
+    if (entry.table()) return report(rules_.pointer_conflict(place, entry));
+    if (entry.leaf()) report(rules_.leaf_conflict(place, entry));
     std::optional<Complaint> complaint;
     if (entry.kind == Decoded::Kind::broken) {
-      broken_.emplace(place.span.begin.raw(), place.level);
+      broken_.try_emplace(place.span.begin.raw(), Broken{place.level, call_, {}});
       if (!judging_) return;
       auto const may_break =
           was.leaf() && judge_.is_edge(slot) && (tree_.reader().size_breaks() || owed_before(slot.span));
@@ -258,134 +272,26 @@ class HostileTlb final : public Observer {
     } else if (judging_) {
       complaint = entry.leaf() ? judge_.leaf(place.span, entry) : judge_.absent(place.span);
     }
-    if (complaint) report(complaint->offence, complaint->particulars + ", by " + text(place));
+    if (complaint) complaint->particulars += ", by " + text(place);
+    report(complaint);
   }
 
   /// Whether hardware found anything in `part` when `slot` held `was`.
   bool translated(const Decoded& was, Place slot, GuestRange part) const {
     if (was.leaf()) return true;
     if (!was.table() || !frames_->owns(was.address)) return false;
-    return !tree_.each_leaf(was.address, slot.level - 1, part, [](GuestRange, const Decoded&) { return false; });
+    return !tree_.each_leaf(was.address, slot.level - 1, part, [](Place, const Decoded&) { return false; });
   }
   /// Whether earlier calls of the same edit left a debt on `span`. Many debts may have been widened to everything.
   bool owed_before(GuestRange span) const {
-    if (stale_.size() >= Stale::capacity) return true;
-    return !stale_.overlapping(span, [&](const StaleSlot& slot) { return slot.call == call_; });
-  }
-
-  void check_pointer(Place place, const Decoded& entry) {
-    auto const& reader = tree_.reader();
-    if (!reader.pointers_conflict()) return;
-    stale_.overlapping(place.span, [&](const StaleSlot& slot) {
-      if (slot.level != place.level) return true;
-      for (auto const& old : slot.tables)
-        if (old.table != entry.address) report(Offence::break_before_make, "two table pointers for " + text(place));
-      if (!slot.leaves.empty() && reader.size_breaks())
-        report(Offence::break_before_make, "a leaf and a table for " + text(place));
-      return true;
+    std::size_t earlier = 0;
+    auto overlaps = false;
+    stale_.each([&](const StaleSlot& slot) {
+      if (slot.call == call_) return;
+      ++earlier;
+      overlaps = overlaps || slot.span.overlaps(span);
     });
-  }
-
-  void check_conflicts(Place place, const Decoded& entry) {
-    auto const& reader = tree_.reader();
-    if (!reader.can_break()) return;
-    auto const check = [&](GuestRange span, Level level, const Decoded& old) {
-      auto const at = span.begin < place.span.begin ? place.span.begin : span.begin;
-      auto a = old;
-      auto b = entry;
-      a.address = a.address + (at - span.begin);
-      b.address = b.address + (at - place.span.begin);
-      if (!reader.conflict(a, level, b, place.level)) return true;
-      report(Offence::break_before_make, "at " + hex(at.raw()) + ", to " + hex(a.address.raw()) +
-                                             " by a leaf of level " + std::to_string(level) + ", and to " +
-                                             hex(b.address.raw()) + " by one of level " + std::to_string(place.level));
-      return false;
-    };
-    stale_.overlapping(place.span, [&](const StaleSlot& slot) {
-      for (auto const& old : slot.leaves)
-        if (!check(slot.span, slot.level, old)) return false;
-      for (auto const& old : slot.tables) {
-        if (slot.level == place.level && reader.size_breaks()) {
-          report(Offence::break_before_make, "a table and a leaf for " + text(place));
-          return false;
-        }
-        if (!frames_->owns(old.table)) continue;
-        auto const part = place.span.clamp_to(slot.span);
-        auto const fine = tree_.each_leaf(old.table, slot.level - 1, part, [&](GuestRange span, const Decoded& leaf) {
-          return check(span, level_of(span), leaf);
-        });
-        if (!fine) return false;
-      }
-      return true;
-    });
-  }
-  Level level_of(GuestRange span) const {
-    Level level = 0;
-    while (tree_.shape().span(level) != span.size) ++level;
-    return level;
-  }
-
-  // ---- invalidation
-
-  /// Whether using `cached` is no worse than using `live`: the same translation, no right more, no mark more. Fewer
-  /// rights may linger: using them faults, and the fault is resolved as spurious.
-  bool covers(const Decoded& live, const Decoded& cached) const {
-    if (!live.leaf() || live.address != cached.address || live.type != cached.type) return false;
-    if (!allows(live.rights, cached.rights)) return false;
-    if (tree_.reader().sets_accessed() && cached.is_accessed && !live.is_accessed) return false;
-    return !tree_.reader().sets_dirty() || !cached.is_dirty || live.is_dirty;
-  }
-
-  bool stale_leaf(const StaleSlot& slot) const {
-    auto const live = tree_.at({slot.level, slot.span});
-    return !std::all_of(slot.leaves.begin(), slot.leaves.end(), [&](const Decoded& old) { return covers(live, old); });
-  }
-  bool stale_table(const StaleSlot& slot) const {
-    auto const live = tree_.at({slot.level, slot.span});
-    return !std::all_of(slot.tables.begin(), slot.tables.end(),
-                        [&](const StaleTable& old) { return live.table() && live.address == old.table; });
-  }
-  bool is_stale(const StaleSlot& slot) const { return tree_.attached() && (stale_leaf(slot) || stale_table(slot)); }
-
-  template <class Counts>
-  static bool covered(GuestRange span, const Stale& stale, Counts counts) {
-    for (auto at = span.begin; span.contains(at);) {
-      auto const ranges = stale.ranges();
-      auto const found = std::find_if(ranges.begin(), ranges.end(), [&](const Stale::Range& range) {
-        return range.range.contains(at) && counts(range);
-      });
-      if (found == ranges.end()) return false;
-      at = found->range.end();
-    }
-    return true;
-  }
-  void check_covered(const StaleSlot& slot, const Stale& stale) {
-    auto const any = [](const Stale::Range&) { return true; };
-    auto const leaf = [&](const Stale::Range& range) {
-      return range.tables || range.level == Stale::unknown_level || range.level == slot.level;
-    };
-    auto const table = [](const Stale::Range& range) { return range.tables; };
-    auto const where = text(Place{slot.level, slot.span});
-    if (!slot.tables.empty() && !covered(slot.span, stale, table) && stale_table(slot))
-      return report(covered(slot.span, stale, any) ? Offence::tables_not_named : Offence::too_narrow,
-                    "a table of " + where);
-    if (!slot.leaves.empty() && !covered(slot.span, stale, leaf) && stale_leaf(slot))
-      report(covered(slot.span, stale, any) ? Offence::wrong_level : Offence::too_narrow, "a leaf of " + where);
-  }
-
-  void check_needed(const Stale::Range& named) {
-    auto const& range = named.range;
-    for (auto at = range.begin; range.contains(at);) {
-      std::optional<GuestPhys> end;
-      stale_.overlapping({at, 1}, [&](const StaleSlot& slot) {
-        if (!end || *end < slot.span.end()) end = slot.span.end();
-        return true;
-      });
-      if (!end) return report(Offence::over_invalidation, hex(at.raw()) + " in " + text(range));
-      at = *end;
-    }
-    if (named.tables && stale_.overlapping(range, [](const StaleSlot& slot) { return slot.tables.empty(); }))
-      report(Offence::over_invalidation, "tables in " + text(range));
+    return overlaps || earlier >= Stale::capacity;
   }
 
   void forget_stale(State next) {
@@ -418,17 +324,22 @@ class HostileTlb final : public Observer {
       auto const found = tree_.walk(at);
       auto const span = found.place.span;
       auto const part = span.clamp_to(range);
-      for (auto const& piece : intent_.within(part)) {
+      for (auto from = part.begin; part.contains(from);) {
+        auto const piece = intent_.at(from).clamp_to(part);
         auto const host = found.decoded.address + (piece.range.begin - span.begin);
         auto const right = found.decoded.leaf() ? judge_.says(found.decoded, host, piece) : !piece.meaning;
         if (!right)
           return report(Offence::wrong_translation, text(piece.range) + " should be " + judge_.describe(piece));
+        from = piece.range.end();
       }
       at = part.end();
     }
   }
 
   void report(Offence offence, const std::string& particulars) { recorder_->report(offence, particulars); }
+  void report(const std::optional<Complaint>& complaint) {
+    if (complaint) report(complaint->offence, complaint->particulars);
+  }
 
   Recorder* recorder_;
   RecordingFrames* frames_;
@@ -438,11 +349,12 @@ class HostileTlb final : public Observer {
   Judge<Reader> judge_;
   Diary diary_;
   StaleSet stale_;
+  CacheRules<Reader> rules_{tree_, stale_};
   Hardware<Reader> hardware_;
   std::function<Age(Level, Entry)> age_;
-  std::map<std::uint64_t, Level> broken_;  // live slots, by their first address
-  std::vector<GuestRange> changed_;        // by the edit
-  std::optional<HostPhys> owes_publish_;   // an entry that became valid
+  std::map<std::uint64_t, Broken> broken_;  // live slots, by their first address
+  std::vector<GuestRange> changed_;         // by the edit
+  std::optional<HostPhys> owes_publish_;    // an entry that became valid
   std::size_t call_ = 0;
   std::size_t now_ = 1;
   std::size_t last_wait_ = 0;

@@ -9,34 +9,12 @@
 #include <string_view>
 
 #include <slat/mm/address.hpp>
-#include <slat/mm/text.hpp>
 
 #include "oracle/intent.hpp"
 #include "oracle/live_tree.hpp"
 #include "oracle/violation.hpp"
 
 namespace slat::test {
-
-inline std::string hex(std::uint64_t value) {
-  std::string out;
-  auto const append = [&out](std::string_view piece) { out += piece; };
-  print_hex(append, value);
-  return out;
-}
-inline std::string text(GuestRange range) {
-  std::string out;
-  auto const append = [&out](std::string_view piece) { out += piece; };
-  print_range(append, range);
-  return out;
-}
-inline std::string text(Place place) {
-  return "the slot of level " + std::to_string(place.level) + " at " + text(place.span);
-}
-
-struct Complaint {
-  Offence offence;
-  std::string particulars;
-};
 
 template <class Reader>
 class Judge {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -15,6 +16,7 @@
 
 #include "oracle/reader.hpp"
 #include "oracle/recording_frames.hpp"
+#include "oracle/violation.hpp"
 
 namespace slat::test {
 
@@ -23,6 +25,10 @@ struct Place {
   Level level = 0;
   GuestRange span{};
 };
+
+inline std::string text(Place place) {
+  return "the slot of level " + std::to_string(place.level) + " at " + text(place.span);
+}
 
 /// Where a walk ended: at a leaf, or at what is not valid.
 struct Found {
@@ -54,6 +60,7 @@ class LiveTree {
         tables_(frames.count()),
         shadow_{std::make_unique_for_overwrite<Entry[]>(frames.count() * shape_.table_entries())} {}
 
+  const RecordingFrames& frames() const { return *frames_; }
   const Shape& shape() const { return shape_; }
   const Reader& reader() const { return reader_; }
   HostPhys root() const { return root_; }
@@ -146,14 +153,14 @@ class LiveTree {
     }
   }
 
-  /// Calls body(span, leaf) for each leaf that a walk of `range` from this table could find, until it answers false.
+  /// Calls body(place, leaf) for each leaf that a walk of `range` from this table could find, until it answers false.
   template <class Body>
   bool each_leaf(HostPhys from, Level level, GuestRange range, Body&& body) const {
     auto const span = shape_.span(level);
     for (auto begin = range.begin.down_to(span); begin <= range.last(); begin = begin + span) {
       auto const decoded = reader_.decode(level, frames_->view(from)[index(begin, level)]);
       GuestRange const slot{begin, span};
-      if (decoded.leaf() && !body(slot, decoded)) return false;
+      if (decoded.leaf() && !body(Place{level, slot}, decoded)) return false;
       if (decoded.table() && frames_->owns(decoded.address) &&
           !each_leaf(decoded.address, level - 1, slot.clamp_to(range), body))
         return false;

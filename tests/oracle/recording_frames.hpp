@@ -8,7 +8,6 @@
 #include <limits>
 #include <memory>
 #include <optional>
-#include <string>
 #include <vector>
 
 #include <slat/mm/address.hpp>
@@ -55,10 +54,10 @@ class RecordingFrames {
 
   void release(HostPhys frame, std::uint64_t bytes) noexcept {
     if (bytes == 0 || !inside(frame) || !inside(frame + (bytes - 1)) || (frame - base_) % granule_ || bytes % granule_)
-      return recorder_->report(Offence::foreign_release, text(frame));
+      return recorder_->report(Offence::foreign_release, hex(frame.raw()));
     auto const first = index(frame);
     for (std::size_t i = 0; i != bytes / granule_; ++i)
-      if (!used_[first + i]) return recorder_->report(Offence::double_release, text(frame + i * granule_));
+      if (!used_[first + i]) return recorder_->report(Offence::double_release, hex((frame + i * granule_).raw()));
     recorder_->releasing(frame, bytes);
     fill(first, bytes, dead);
     // Downwards, so that the first granule is the next one out.
@@ -138,7 +137,7 @@ class RecordingFrames {
   HostPhys touch(const Entry* entry) const {
     auto const where = base_ + static_cast<std::uint64_t>(entry - memory_.get()) * sizeof(Entry);
     recorder_->about_to_access(where);
-    if (!used_[index(where)]) recorder_->report(Offence::access_after_release, text(where));
+    if (!used_[index(where)]) recorder_->report(Offence::access_after_release, hex(where.raw()));
     return where;
   }
 
@@ -170,13 +169,6 @@ class RecordingFrames {
     std::fill_n(view(frame(first)), bytes / sizeof(Entry), poison);
     std::fill_n(words_.begin() + static_cast<std::ptrdiff_t>(first), bytes / granule_, poison);
   }
-  static std::string text(HostPhys address) {
-    std::string out;
-    auto const append = [&out](std::string_view piece) { out += piece; };
-    print_hex(append, address.raw());
-    return out;
-  }
-
   Recorder* recorder_;
   std::uint64_t granule_;
   std::size_t count_;

@@ -7,6 +7,9 @@
 #include <string>
 #include <string_view>
 
+#include <slat/mm/address.hpp>
+#include <slat/mm/text.hpp>
+
 namespace slat::test {
 
 enum class Offence : std::uint8_t {
@@ -91,6 +94,23 @@ constexpr std::string_view name(Offence offence) {
 
 inline std::ostream& operator<<(std::ostream& out, Offence offence) { return out << name(offence); }
 
+struct Complaint {
+  Offence offence;
+  std::string particulars;
+};
+
+inline std::string hex(std::uint64_t value) {
+  std::string out;
+  auto const append = [&out](std::string_view piece) { out += piece; };
+  print_hex(append, value);
+  return out;
+}
+inline std::string text(GuestRange range) {
+  std::string out;
+  auto const append = [&out](std::string_view piece) { out += piece; };
+  print_range(append, range);
+  return out;
+}
 struct Violation {
   Offence offence = Offence::none;
   std::string text;  // the name, the particulars, and the last events before it

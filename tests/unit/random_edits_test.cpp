@@ -1,0 +1,171 @@
+// Random edits of every kind, on every format, under a TLB that keeps all it may and hardware that acts at every
+// moment.
+//
+// SLAT_SEQUENCES in the environment says how many sequences to run on each format, SLAT_SEED where to begin.
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <optional>
+#include <string>
+
+#include "oracle/oracle.hpp"
+#include "unit/formats.hpp"
+
+namespace slat::test {
+namespace {
+
+std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
+  auto const* const text = std::getenv(name);
+  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 0);
+}
+
+class Random {
+ public:
+  explicit Random(std::uint64_t seed) : state_{seed * 0x9e37'79b9'7f4a'7c15 | 1} {
+    for (auto i = 0; i != 8; ++i) below(2);
+  }
+  std::uint64_t below(std::uint64_t limit) {
+    state_ ^= state_ << 13;
+    state_ ^= state_ >> 7;
+    state_ ^= state_ << 17;
+    return (state_ * 0x2545'f491'4f6c'dd1d >> 16) % limit;
+  }
+  bool once_in(std::uint64_t n) { return below(n) == 0; }
+
+ private:
+  std::uint64_t state_;
+};
+
+/// One table and some sixty random calls on it, a few of them in wider edits. They meet in a handful of blocks around a
+/// boundary of the level above, so that they run into each other.
+template <class Variant>
+class Sequence {
+ public:
+  explicit Sequence(std::uint64_t seed)
+      : random_{seed}, format_{Variant::make()}, shape_{format_.geometry()}, oracle_{format_, options(seed)} {}
+
+  void run() {
+    for (auto i = 0; i != 60 && sound(); ++i) step();
+    edit_.reset();
+    oracle_.frames().never_fail();
+    oracle_.tlb().check_unseen();
+    oracle_.destroy();
+  }
+  bool sound() const { return oracle_.violation() == Offence::none; }
+  std::string why() const { return oracle_.why(); }
+  /// Pages are many in a block of a large granule: fewer sequences make as many stores.
+  static std::uint64_t cost() { return Variant::make().geometry().entries(0) / 512; }
+
+ private:
+  using Checked = Oracle<typename Variant::Format>;
+
+  OracleOptions options(std::uint64_t seed) {
+    return {.frames = 96, .tlb = {.seed = seed, .period = 2 + static_cast<unsigned>(random_.below(8))}};
+  }
+
+  void step() {
+    if (random_.once_in(6))
+      oracle_.frames().fail_after(random_.below(3));
+    else
+      oracle_.frames().never_fail();
+    auto const range = some_range();
+    switch (random_.below(20)) {
+      case 0:
+      case 1:
+      case 2: (void)oracle_.map(range, some_host(range), some_attr()); break;
+      case 3:
+      case 4:
+      case 5: (void)oracle_.replace(range, some_host(range), some_attr()); break;
+      case 6:
+      case 7: (void)oracle_.unmap(range); break;
+      case 8:
+      case 9:
+      case 10: (void)oracle_.protect(range, some_attr()); break;
+      case 11: (void)oracle_.coalesce(range); break;
+      case 12: (void)oracle_.split(range); break;
+      case 13: (void)oracle_.harvest(range, {false, true}); break;
+      case 14: (void)oracle_.harvest(range, {format_.harvestable().accessed, random_.once_in(2)}); break;
+      case 15: comb(range); break;
+      case 16:
+        if (!edit_) edit_.emplace(oracle_);
+        break;
+      case 17: edit_.reset(); break;
+      case 18:
+        if (edit_) edit_->settle();
+        break;
+      default:
+        for (auto i = 0; i != 6; ++i) oracle_.tlb().use(some_page(range), random_.once_in(2));
+    }
+  }
+
+  /// Every other page: more debts, when they meet, than a list of ranges holds.
+  void comb(GuestRange range) {
+    for (std::uint64_t i = 0; i != 20 && (2 * i + 1) * shape_.page_size() <= range.size; ++i)
+      (void)oracle_.protect({range.begin + 2 * i * shape_.page_size(), shape_.page_size()}, some_attr());
+  }
+
+  GuestPhys some_page(GuestRange range) {
+    return range.begin + random_.below(range.size / shape_.page_size()) * shape_.page_size();
+  }
+
+  GuestRange some_range() {
+    auto const page = shape_.page_size();
+    auto const block = shape_.span(1);
+    auto const base = shape_.root >= 2 ? GuestPhys{shape_.span(2) - 2 * block} : GuestPhys{0};
+    switch (random_.below(8)) {
+      case 0: return {base + random_.below(4) * block, block};
+      case 1: return {base + random_.below(4) * block + random_.below(4) * page, (1 + random_.below(4)) * page};
+      case 2:
+        return {base + (1 + random_.below(3)) * block - (1 + random_.below(3)) * page, (2 + random_.below(4)) * page};
+      case 3: return {base + random_.below(2) * block, 2 * block};
+      case 4: return {base, 4 * block};
+      case 5:
+        if (shape_.top_leaf >= 2) return {GuestPhys{0}, 2 * shape_.span(2)};
+        [[fallthrough]];
+      case 6: return {base + random_.below(3) * block + block / 2, block};
+      default: return {base + random_.below(48) * page, (1 + random_.below(6)) * page};
+    }
+  }
+
+  /// Mostly where blocks fit, and few enough that old and new often agree.
+  HostPhys some_host(GuestRange range) {
+    auto const far = shape_.top_leaf >= 2 ? shape_.span(2) * 2 : shape_.span(1) * 16;
+    auto const skew = far * (1 + random_.below(2)) + (random_.once_in(4) ? 3 * shape_.page_size() : 0);
+    return HostPhys{skew + range.begin.raw()};
+  }
+
+  Attr some_attr() {
+    switch (random_.below(6)) {
+      case 0: return ro;
+      case 1: return rx;
+      case 2: return rw;
+      case 3: return rw | Memory::uncached;
+      default: return rwx;
+    }
+  }
+
+  Random random_;
+  typename Variant::Format format_;
+  Geometry shape_;
+  Checked oracle_;
+  std::optional<typename Checked::Edit> edit_;
+};
+
+template <class Variant>
+class RandomEditsTest : public ::testing::Test {};
+TYPED_TEST_SUITE(RandomEditsTest, Formats, FormatName);
+
+TYPED_TEST(RandomEditsTest, NothingThatMayBeCachedIsEverWrong) {
+  auto const first = from_environment("SLAT_SEED", 1);
+  auto const count = from_environment("SLAT_SEQUENCES", 32);
+  for (auto seed = first; seed != first + 1 + count / Sequence<TypeParam>::cost(); ++seed) {
+    Sequence<TypeParam> sequence{seed};
+    sequence.run();
+    ASSERT_TRUE(sequence.sound()) << "seed " << seed << "\n" << sequence.why();
+  }
+}
+
+}  // namespace
+}  // namespace slat::test
