@@ -37,7 +37,7 @@ inline constexpr std::uint32_t level_high = 4;
 class NodeName {
  public:
   NodeName(std::string_view name, std::uint64_t unit) {
-    auto* const at = text_.data() + name.copy(text_.data(), 16);
+    auto* const at = text_.data() + name.copy(text_.data(), 24);
     *at = '@';
     length_ = static_cast<std::size_t>(std::to_chars(at + 1, text_.data() + text_.size(), unit, 16).ptr - text_.data());
   }
