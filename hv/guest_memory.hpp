@@ -28,9 +28,10 @@ class GuestMemory {
   using Nodes = slat::FrameNodes<slat::FramePool>;
   using Set = slat::MemorySet<slat::Attr, Table, Backend, Nodes>;
 
-  /// Index nodes come from the pool that the tables come from.
-  GuestMemory(Table table, slat::FramePool& frames)
-      : table_{std::move(table)}, areas_{Nodes{frames, frames.granule()}} {}
+  /// `frames`, the pool that `table` comes from and for no other use, has the index nodes too. Lazy areas are fed from
+  /// `pages`.
+  GuestMemory(Table table, slat::FramePool& frames, Source& pages)
+      : frames_{frames}, pages_{pages}, table_{std::move(table)}, areas_{Nodes{frames, frames.granule()}} {}
 
   slat::Result<> map(slat::GuestRange range, const slat::Attr& attr, Backend backend) {
     SpinLock::Held const held{writer_};
@@ -81,6 +82,12 @@ class GuestMemory {
     return areas_.clear(table_);
   }
 
+  /// Whether the root is all that there is: no other table, no index node, no page of the guest.
+  bool only_root() const {
+    return table_.tables() == 1 && frames_.used() * frames_.granule() == table_.geometry().root_bytes() &&
+           pages_.in_use() == 0;
+  }
+
   /// For what a CPU does to itself alone.
   auto& hook() { return table_.hook(); }
   /// For reading, by whoever knows that nobody writes.
@@ -89,6 +96,8 @@ class GuestMemory {
   const FaultCounts& faults() const { return faults_; }
 
  private:
+  slat::FramePool& frames_;
+  Source& pages_;
   SpinLock writer_;
   Table table_;
   Set areas_;

@@ -51,8 +51,8 @@ class Hypervisor {
   static constexpr std::uint16_t vmid = 1;
 
   /// `cpus` are the machine's, the first of them this one; all of the rest are off.
-  Hypervisor(Table table, slat::FramePool& frames, const InvalidationCounts& counts, std::span<Cpu> cpus)
-      : memory_{std::move(table), frames}, counts_{counts}, psci_{cpus}, boot_{cpus.front()} {
+  Hypervisor(Table table, slat::FramePool& frames, Source& pages, const InvalidationCounts& counts, std::span<Cpu> cpus)
+      : memory_{std::move(table), frames, pages}, counts_{counts}, psci_{cpus}, boot_{cpus.front()} {
     for (auto& cpu : cpus) {
       cpu.main = [](Cpu& self, void* hypervisor) { static_cast<Hypervisor*>(hypervisor)->run_cpu(self); };
       cpu.context = this;
@@ -137,8 +137,9 @@ class Hypervisor {
     auto const audit = memory_.audit();
     print(console, "slat:   audit       ", audit, "\n");
     auto const cleared = memory_.clear();
-    bool const only_root = cleared && memory_.table().tables() == 1;
-    print(console, "slat:   unmapped    ", only_root ? "the root is left and nothing else" : "tables are left", "\n");
+    bool const only_root = cleared && memory_.only_root();
+    print(console, "slat:   unmapped    ",
+          only_root ? "the root is left and nothing else" : "more than the root is left", "\n");
     return audit && only_root;
   }
 

@@ -127,7 +127,7 @@ template <Granule G>
     in_use[i].stack_top = stacks[i].data() + stacks[i].size();
     in_use[i].mpidr = machine.mpidr[i];
   }
-  Guest guest{*std::move(table), frames, counts, in_use};
+  Guest guest{*std::move(table), frames, source, counts, in_use};
   map_devices(guest.memory(), in_use.size(), granule);
   if (!on_demand)
     map_linear(guest.memory(), ram, layout.guest_ram, options.populate);

@@ -52,7 +52,7 @@ class FlawedInstructions {
         break;
       case Flaw::this_cpu_only: step.what = local(step.what); break;
       case Flaw::wrong_granule:
-        if (step.what == ripas2e1is) step.operand ^= 1ull << 46;
+        if (step.what == ripas2e1is) step.operand ^= 3ull << 46;
         break;
       case Flaw::host_regime: break;
     }

@@ -46,6 +46,7 @@ constexpr std::array tests{
     Test<Rig>{"two-cpus-unmap", &two_cpus_unmap<Rig>},
     Test<Rig>{"two-cpus-protect", &two_cpus_protect<Rig>},
     Test<Rig>{"two-cpus-remap", &two_cpus_remap<Rig>},
+    Test<Rig>{"two-cpus-harvest", &two_cpus_harvest<Rig>},
     Test<Rig>{"two-cpus-split", &two_cpus_split<Rig>},
 };
 

@@ -34,13 +34,18 @@ class SecondCpu {
 
   std::uint64_t rounds() const { return rig_.host_word(mail_); }
   std::uint64_t last_read() const { return rig_.host_word(mail_ + 8); }
+  /// Has it stop after the round under way.
+  void stop() {
+    rig_.host_word(mail_ + 16) = 1;
+    while (!has_stopped_.load()) wait_for_rounds(1);
+  }
   /// The access that was refused, after the second CPU stopped for it.
   const Seen& stopped() const { return stopped_; }
 
   /// Waits until the second CPU ended so many more rounds. False when it stopped at a fault before.
   bool wait_for_rounds(std::uint64_t more) const {
     auto const until = rounds() + more;
-    for (auto const deadline = time() + 10 * frequency(); rounds() < until;) {
+    for (auto const deadline = time() + 30 * frequency(); rounds() < until;) {
       if (has_stopped_.load()) return false;
       expect(time() < deadline, "the second CPU stands still");
     }
@@ -55,17 +60,21 @@ class SecondCpu {
     rig_.enter_stage2(hv::hcr::dc);
     for (;;) {
       auto const seen = Rig::seen(cpu.vcpu, hv::run(cpu.vcpu));
-      expect(!seen.worked(), "the second CPU came back without a fault");
-      hv::SpinLock::Held const held{writer_};
-      auto const resolution = rig_.set.resolve(GuestPhys{seen.far}, seen.fault->wanted, rig_.table);
-      if (resolution && *resolution == Resolution::spurious) {
-        rig_.table.hook().forget_here(rig_.table.root(), GuestPhys{seen.far});
-        continue;
-      }
+      if (!seen.worked() && resolve(seen)) continue;
       stopped_ = seen;
       has_stopped_.store(true);
       return;
     }
+  }
+
+  /// Whether it may go on.
+  bool resolve(const Seen& seen) {
+    GuestPhys const at{seen.far};  // without stage 1 the virtual address is the guest's physical one
+    hv::SpinLock::Held const held{writer_};
+    auto const resolution = rig_.set.resolve(at, seen.fault->wanted, rig_.table);
+    if (!resolution || *resolution != Resolution::spurious) return false;
+    rig_.table.hook().forget_here(rig_.table.root(), at);
+    return true;
   }
 
   static std::uint64_t time() {
@@ -125,6 +134,30 @@ void two_cpus_remap(Rig& rig) {
     expect(second.wait_for_rounds(2), "the other CPU lost the page");
     expect(second.last_read() == value, "the other CPU still reads the old page");
   }
+}
+
+/// Live migration in small: what the other CPU writes is copied whenever a harvest reports it, and in the end the copy
+/// is the page.
+template <class Rig>
+void two_cpus_harvest(Rig& rig) {
+  auto const host = rig.host_page();
+  expect(rig.set.map({data, Rig::page, rw, Linear{host}}, rig.table));
+  SecondCpu<Rig> second{rig, stub_write_on, data};
+  std::uint64_t copy = 0;
+  auto const collect = [&] {
+    bool dirty = false;
+    hv::SpinLock::Held const held{second.writer()};
+    expect(rig.set.harvest(
+        {data, Rig::page}, [&](GuestRange) { dirty = true; }, rig.table));
+    if (dirty) copy = rig.host_word(host);
+  };
+  for (unsigned round = 0; round != 50; ++round) {
+    collect();
+    expect(second.wait_for_rounds(2), "the other CPU lost the page");
+  }
+  second.stop();
+  collect();
+  expect(copy == rig.host_word(host), "a write of the other CPU was never harvested");
 }
 
 /// The other CPU goes on using a block while it is split and made whole again, 20 times.
