@@ -1,7 +1,7 @@
 #pragma once
 
-// The hypervisor's command line: words of the form key=value. What is not there has a default; what is not understood
-// is an error, so that a misspelt word does not silently test something else.
+// Words of a command line: key=value, sizes, choices by name. What is not understood is refused, so that a misspelt
+// word does not silently run something else.
 
 #include <array>
 #include <charconv>

@@ -95,7 +95,7 @@ enable_stage1:
 hv_bss_begin_address:
   .quad hv_bss_begin, hv_bss_end
 wrong_level_block:
-  .quad 0x20026, 4
+  .quad 0x20026, 3
 
   .section .bss.boot_stack, "aw", @nobits
   .balign 16

@@ -26,7 +26,7 @@ inline constexpr std::uint64_t swio = 1ull << 1;  // invalidating a cache by set
 inline constexpr std::uint64_t dc = 1ull << 12;   // guest without MMU: its memory is write-back all the same
 inline constexpr std::uint64_t tsc = 1ull << 19;  // SMC comes here: the guest must not call the real firmware
 inline constexpr std::uint64_t rw = 1ull << 31;   // EL1 is AArch64
-inline constexpr std::uint64_t apk = 1ull << 40;  // pointer authentication does not trap
+inline constexpr std::uint64_t apk = 1ull << 40;  // pointer authentication, where there is any, does not trap
 inline constexpr std::uint64_t api = 1ull << 41;
 }  // namespace hcr
 

@@ -110,6 +110,8 @@ class Hypervisor {
     auto const abort = decode_abort(why.esr, cpu.vcpu.pstate);
     // With FEAT_BBM level 2 a CPU may find a block and its pages at once, and says so.
     if (abort.kind == Abort::Kind::conflict) return memory_.hook().resolve_conflict(memory_.table().root());
+    // Not a matter of the tables: an address that no memory can have, an access that the memory cannot do.
+    if (abort.kind == Abort::Kind::other) return inject_external_abort(cpu.vcpu, abort, why.far);
     auto const at = has_fault_address(abort) ? fault_address(why.hpfar, why.far, abort) : translate(why.far);
     if (!at) return;  // the guest changed its own tables meanwhile: let it try again
     auto const resolution = memory_.fault(*at, abort.wanted);

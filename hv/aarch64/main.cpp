@@ -33,6 +33,15 @@ constinit std::array<std::byte, 16384> guest_tree_buffer{};
 
 constexpr std::string_view too_little_ram = "the machine has too little RAM for this guest";
 
+/// What was asked for cannot be had: an Error, or words.
+[[noreturn]] void refuse(const auto& why) {
+  print(console, "hv: ", why, "\n");
+  semihosting::exit(1);
+}
+void require(const Result<>& done) {
+  if (!done) refuse(done.error());
+}
+
 HostPhys up_to(HostPhys at, std::uint64_t unit) { return (at + (unit - 1)).down_to(unit); }
 
 /// What of the machine's RAM is for what: tables between the hypervisor and the guest's files, which QEMU loaded; guest
@@ -45,15 +54,10 @@ struct HostLayout {
 HostLayout lay_out(const Machine& machine) {
   HostPhys const image_end{reinterpret_cast<std::uint64_t>(hv_image_end)};
   auto const files_end = machine.initrd ? machine.initrd->end : machine.kernel->end;
-  return {{up_to(image_end, 2_MiB), machine.kernel->begin}, {up_to(files_end, 1_GiB), machine.ram.end}};
-}
-
-[[noreturn]] void refuse(const Error& why) {
-  print(console, "hv: ", why, "\n");
-  semihosting::exit(1);
-}
-void require(const Result<>& done) {
-  if (!done) refuse(done.error());
+  HostLayout const layout{{up_to(image_end, 2_MiB), machine.kernel->begin}, {up_to(files_end, 1_GiB), machine.ram.end}};
+  if (layout.tables.begin >= layout.tables.end || layout.guest_ram.begin >= layout.guest_ram.end)
+    refuse(too_little_ram);
+  return layout;
 }
 
 /// Copies the guest's files in and describes its machine.
@@ -62,12 +66,12 @@ Placement load(Memory& memory, GuestRange ram, const Machine& machine) {
   auto const kernel = machine.kernel->bytes();
   auto const initrd = machine.initrd ? machine.initrd->bytes() : std::span<std::byte>{};
   auto const placement = place(ram, kernel, initrd.size());
-  if (!placement) die("the guest's files do not fit into its RAM");
+  if (!placement) refuse("the guest's files do not fit into its RAM");
   auto const tree_size = guest_tree::write(guest_tree_buffer, {.ram = ram,
                                                                .cpus = std::span{machine.mpidr}.first(machine.cpus),
                                                                .initrd = {placement->initrd, initrd.size()},
                                                                .command_line = machine.kernel_command_line});
-  if (!tree_size) die("the guest's command line is too long");
+  if (!tree_size) refuse("the guest's command line is too long");
 
   auto const write = [](HostPhys to, std::span<const std::byte> bytes) {
     auto* const there = reinterpret_cast<std::byte*>(to.raw());
@@ -96,7 +100,7 @@ void map_devices(Memory& memory, std::size_t cpus_in_use, std::uint64_t granule)
 /// RAM that is there from the start.
 template <class Memory>
 void map_linear(Memory& memory, GuestRange ram, HostRange host, Populate populate) {
-  if (host.begin + ram.size > host.end) die(too_little_ram);
+  if (host.begin + ram.size > host.end) refuse(too_little_ram);
   if (!memory.table().format().forces_write_back()) cache::clean_and_invalidate(host.bytes().data(), ram.size);
   require(memory.map(ram, rwx, Linear{host.begin}));
   if (populate == Populate::pages) require(memory.split(ram));
@@ -109,7 +113,7 @@ template <Granule G>
   auto const layout = lay_out(machine);
   GuestRange const ram{guest_ram_begin, options.guest_memory};
 
-  auto const features = aarch64::features(id_registers());
+  auto const features = aarch64::features(id_registers());  // of all CPUs: they are alike
   auto const format = Guest::Format::create(features, {.ipa_bits = std::min(40u, features.pa_bits)});
   if (!format) refuse(format.error());
   FramePool frames{layout.tables.bytes(), layout.tables.begin, granule};
@@ -134,7 +138,7 @@ template <Granule G>
   else if (pages.capacity() * granule >= ram.size)
     require(guest.memory().map(ram, rwx, Lazy{source}));
   else
-    die(too_little_ram);
+    refuse(too_little_ram);
   auto const placement = load(guest.memory(), ram, machine);
 
   print(console, "slat: guest RAM ", Bytes{ram.size}, " at ", Hex{ram.begin.raw()}, ", host memory from ",
@@ -157,7 +161,7 @@ extern "C" [[noreturn]] void hv_main(std::uint64_t x0) {
     print(console, "hv: not understood: ", *refused, "\n");
     semihosting::exit(2);
   }
-  if (!machine.kernel) die("no guest was loaded");
+  if (!machine.kernel) refuse("no guest was loaded");
   switch (options.granule) {
     case Granule::k4: host<Granule::k4>(machine, options);
     case Granule::k16: host<Granule::k16>(machine, options);
