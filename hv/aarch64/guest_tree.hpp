@@ -73,6 +73,7 @@ inline void interrupts(DeviceTreeWriter& tree, std::size_t cpus) {
   tree.text("compatible", "arm,gic-v3");
   tree.flag("interrupt-controller");
   tree.cells("#interrupt-cells", {3});
+  tree.cells("#address-cells", {0});
   tree.pairs("reg", {board::gic_distributor, board::gic_distributor_size, board::gic_redistributors,
                      board::gic_redistributor_stride * cpus});
   tree.cells("phandle", {gic});
