@@ -1,5 +1,6 @@
 // Random edits of every kind, on every format, under a TLB that keeps all it may and hardware that acts at every
-// moment.
+// moment: no rule is broken, the books are right after every call, and a call takes exactly the frames that it asked
+// for.
 //
 // SLAT_SEQUENCES in the environment says how many sequences to run on each format, SLAT_SEED where to begin.
 
@@ -11,7 +12,7 @@
 #include <string>
 
 #include "oracle/oracle.hpp"
-#include "unit/formats.hpp"
+#include "unit/format_suite.hpp"
 
 namespace slat::test {
 namespace {
@@ -40,51 +41,51 @@ class Random {
 
 /// One table and some sixty random calls on it, a few of them in wider edits. They meet in a handful of blocks around a
 /// boundary of the level above, so that they run into each other.
-template <class Variant>
+template <class Format>
 class Sequence {
  public:
-  explicit Sequence(std::uint64_t seed)
-      : random_{seed}, format_{Variant::make()}, shape_{format_.geometry()}, oracle_{format_, options(seed)} {}
+  Sequence(const Format& format, std::uint64_t seed)
+      : random_{seed}, format_{format}, shape_{format_.geometry()}, oracle_{format_, options(seed)} {}
 
   void run() {
-    for (auto i = 0; i != 60 && sound(); ++i) step();
+    for (auto i = 0; i != 60 && sound(); ++i) {
+      step();
+      auto const audit = oracle_.table().audit();
+      if (!audit) complain(std::string{name(audit.flaw)} + " at " + text(audit.where));
+    }
     edit_.reset();
     oracle_.frames().never_fail();
     oracle_.tlb().check_unseen();
     oracle_.destroy();
   }
-  bool sound() const { return oracle_.violation() == Offence::none; }
-  std::string why() const { return oracle_.why(); }
-  /// Pages are many in a block of a large granule: fewer sequences make as many stores.
-  static std::uint64_t cost() { return Variant::make().geometry().entries(0) / 512; }
+  bool sound() const { return oracle_.violation() == Offence::none && complaint_.empty(); }
+  std::string why() const { return complaint_ + oracle_.why(); }
 
  private:
-  using Checked = Oracle<typename Variant::Format>;
+  using Checked = Oracle<Format>;
 
   OracleOptions options(std::uint64_t seed) {
     return {.frames = 96, .tlb = {.seed = seed, .period = 2 + static_cast<unsigned>(random_.below(8))}};
   }
 
   void step() {
-    if (random_.once_in(6))
-      oracle_.frames().fail_after(random_.below(3));
-    else
-      oracle_.frames().never_fail();
     auto const range = some_range();
+    auto const host = some_host(range);
+    auto const attr = some_attr();
     switch (random_.below(20)) {
       case 0:
       case 1:
-      case 2: (void)oracle_.map(range, some_host(range), some_attr()); break;
+      case 2: make(Map{range, host, attr}, [&] { return oracle_.map(range, host, attr); }); break;
       case 3:
       case 4:
-      case 5: (void)oracle_.replace(range, some_host(range), some_attr()); break;
+      case 5: make(Replace{range, host, attr}, [&] { return oracle_.replace(range, host, attr); }); break;
       case 6:
-      case 7: (void)oracle_.unmap(range); break;
+      case 7: make(Unmap{range}, [&] { return oracle_.unmap(range); }); break;
       case 8:
       case 9:
-      case 10: (void)oracle_.protect(range, some_attr()); break;
-      case 11: (void)oracle_.coalesce(range); break;
-      case 12: (void)oracle_.split(range); break;
+      case 10: make(Protect{range, attr}, [&] { return oracle_.protect(range, attr); }); break;
+      case 11: make(Coalesce{range}, [&] { return oracle_.coalesce(range); }); break;
+      case 12: make(Split{range}, [&] { return oracle_.split(range); }); break;
       case 13: (void)oracle_.harvest(range, {false, true}); break;
       case 14: (void)oracle_.harvest(range, {format_.harvestable().accessed, random_.once_in(2)}); break;
       case 15: comb(range); break;
@@ -98,6 +99,34 @@ class Sequence {
       default:
         for (auto i = 0; i != 6; ++i) oracle_.tlb().use(some_page(range), random_.once_in(2));
     }
+  }
+
+  /// Makes the call, sometimes with too few frames: it succeeds with as many as it said, and with one fewer it does
+  /// not.
+  template <class Change, class Call>
+  void make(const Change& change, Call call) {
+    auto& frames = oracle_.frames();
+    auto const needed = oracle_.table().frames_needed(change);
+    std::uint64_t room = frames.count() - frames.in_use();
+    if (random_.once_in(6)) {
+      auto const limit = needed && *needed != 0 && random_.once_in(2) ? *needed - 1 : random_.below(3);
+      if (limit < room) room = limit;
+      frames.fail_after(limit);
+    }
+    auto const before = frames.allocations();
+    auto const done = call();
+    auto const taken = frames.allocations() - before;
+    frames.never_fail();
+    if (!needed) {
+      if (done || done.error().code != needed.error().code) complain("frames_needed() refused, the call did not");
+    } else if (done) {
+      if (taken != *needed) complain(std::to_string(taken) + " frames taken, " + std::to_string(*needed) + " needed");
+    } else if (done.error().code != Errc::no_memory || room >= *needed) {
+      complain(std::to_string(*needed) + " frames needed, " + std::to_string(room) + " there, and refused");
+    }
+  }
+  void complain(const std::string& what) {
+    if (complaint_.empty()) complaint_ = what + "\n";
   }
 
   /// Every other page: more debts, when they meet, than a list of ranges holds.
@@ -147,21 +176,23 @@ class Sequence {
   }
 
   Random random_;
-  typename Variant::Format format_;
+  Format format_;
   Geometry shape_;
   Checked oracle_;
   std::optional<typename Checked::Edit> edit_;
+  std::string complaint_;
 };
 
-template <class Variant>
-class RandomEditsTest : public ::testing::Test {};
-TYPED_TEST_SUITE(RandomEditsTest, Formats, FormatName);
+template <class Format>
+class RandomEdits : public FormatTest<Format> {};
 
-TYPED_TEST(RandomEditsTest, NothingThatMayBeCachedIsEverWrong) {
+FORMAT_TEST(RandomEdits, NothingThatMayBeCachedIsEverWrong) {
+  auto const format = this->make();
   auto const first = from_environment("SLAT_SEED", 1);
-  auto const count = from_environment("SLAT_SEQUENCES", 32);
-  for (auto seed = first; seed != first + 1 + count / Sequence<TypeParam>::cost(); ++seed) {
-    Sequence<TypeParam> sequence{seed};
+  // Pages are many in a block of a large granule: fewer sequences make as many stores.
+  auto const count = 1 + from_environment("SLAT_SEQUENCES", 48) * 512 / format.geometry().entries(0);
+  for (auto seed = first; seed != first + count; ++seed) {
+    Sequence<Format> sequence{format, seed};
     sequence.run();
     ASSERT_TRUE(sequence.sound()) << "seed " << seed << "\n" << sequence.why();
   }
