@@ -34,11 +34,15 @@ class Hardware {
   /// True once in `period` times.
   bool takes_a_turn() { return period_ != 0 && below(period_) == 0; }
 
-  /// Uses some page of `near`, or one at an end of the operation's range.
+  /// Uses some page of `near`, or of the table around it, or one at an end of the operation's range.
   void act(GuestRange near, const Change& change) {
     if (period_ == 0) return;
     auto const page_size = tree_->shape().granule();
     auto range = near;
+    if (below(3) == 0) {
+      range.size *= tree_->shape().table_entries();
+      range.begin = near.begin.down_to(range.size);
+    }
     if (!change.range.empty() && below(4) == 0) {
       auto const at = below(2) == 0 ? change.range.begin : change.range.last().down_to(page_size) + page_size;
       range = {at.raw() < page_size ? at : at - page_size, 2 * page_size};

@@ -118,9 +118,10 @@ class HostileTlb final : public Observer {
     changed_.clear();
   }
 
-  /// Compares every live table with what the recorder was told of it. Slow.
-  void check_unseen() {
+  /// Looks at every live table: its content is what the recorder was told, and there is some. Slow; between edits.
+  void check_tables() {
     if (auto const where = tree_.unseen()) report(Offence::unseen_store, hex(where->raw()));
+    if (auto const table = tree_.idle()) report(Offence::table_idle, hex(table->raw()));
   }
   /// Hardware reads or writes a page, by whatever way it may have.
   void use(GuestPhys page, bool write) { hardware_.use(page, write, change_); }
@@ -129,12 +130,7 @@ class HostileTlb final : public Observer {
 
   // ---- what the recorder says
 
-  void before(HostPhys where) override {
-    if (!tree_.attached() || !hardware_.takes_a_turn()) return;
-    auto const state = tree_.table(where).state;
-    auto const seen = state == State::live || state == State::cached;
-    hardware_.act(seen ? tree_.place(where).span : change_.range, change_);
-  }
+  void before(HostPhys where) override { hardware_acts(where); }
 
   void after(const Access& access) override {
     if (!access.wrote() || !frames_->owns(access.where.down_to(tree_.shape().granule()))) return;
@@ -144,7 +140,9 @@ class HostileTlb final : public Observer {
     auto& shadow = tree_.shadow(access.where);
     if (shadow != access.old) report(Offence::unseen_store, hex(access.where.raw()));
     shadow = access.next;
-    if (access.old != access.next) live_store(access);
+    if (access.old == access.next) return;
+    live_store(access);
+    hardware_acts(access.where);
   }
 
   void allocated(HostPhys frame, std::uint64_t bytes) override {
@@ -292,6 +290,13 @@ class HostileTlb final : public Observer {
       overlaps = overlaps || slot.span.overlaps(span);
     });
     return overlaps || earlier >= Stale::capacity;
+  }
+
+  void hardware_acts(HostPhys where) {
+    if (!tree_.attached() || !hardware_.takes_a_turn()) return;
+    auto const state = tree_.table(where).state;
+    auto const seen = state == State::live || state == State::cached;
+    hardware_.act(seen ? tree_.place(where).span : change_.range, change_);
   }
 
   void forget_stale(State next) {

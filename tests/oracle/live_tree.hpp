@@ -188,6 +188,16 @@ class LiveTree {
     }
     return std::nullopt;
   }
+  /// A live table, other than the root, that leads nowhere.
+  std::optional<HostPhys> idle() const {
+    for (std::size_t i = 0; i != tables_.size(); ++i) {
+      auto const frame = frames_->frame(i);
+      if (tables_[i].state != State::live || is_root(frame)) continue;
+      auto const* const entries = frames_->view(frame);
+      if (std::all_of(entries, entries + shape_.table_entries(), [](Entry entry) { return entry == 0; })) return frame;
+    }
+    return std::nullopt;
+  }
   Entry* entry_at(HostPhys where) const {
     auto const granule = where.down_to(shape_.granule());
     return frames_->view(granule) + (where - granule) / sizeof(Entry);

@@ -23,6 +23,7 @@ enum class Offence : std::uint8_t {
   released_before_readers,  // ... or that a query begun before its unlinking may still walk
   table_foreign,            // a pointer to a table outside the frames in use
   table_shared,             // one table in two places of the live tree
+  table_idle,               // an empty table left in the live tree
   table_reused,             // a table linked again elsewhere while its old place may be cached
   written_while_cached,     // a store into a table that is unlinked and may still be walked
   // Invalidation
@@ -63,6 +64,7 @@ constexpr std::string_view name(Offence offence) {
     case Offence::released_before_readers: return "released a table that a reader may be walking";
     case Offence::table_foreign: return "a pointer to a table outside the frames in use";
     case Offence::table_shared: return "one table in two places";
+    case Offence::table_idle: return "an empty table is left";
     case Offence::table_reused: return "a table linked elsewhere while its old place may be cached";
     case Offence::written_while_cached: return "wrote a table that is unlinked and may be cached";
     case Offence::wrong_root: return "the hook was called for another root";

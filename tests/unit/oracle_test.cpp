@@ -268,11 +268,17 @@ TYPED_TEST(OracleTest, AStoreIntoAReleasedTableIsNamed) {
 TYPED_TEST(OracleTest, APlainStoreIntoALiveTableIsNamed) {
   auto& hand = this->by_hand;
   auto const table = hand.pages(TypeParam::leaf(0, ram), rx);
-  hand.tlb_.check_unseen();
+  hand.tlb_.check_tables();
   EXPECT_EQ(hand.offence(), Offence::none);
   hand.frames_.view(table)[3] = 0;
-  hand.tlb_.check_unseen();
+  hand.tlb_.check_tables();
   EXPECT_EQ(hand.offence(), Offence::unseen_store);
+}
+
+TYPED_TEST(OracleTest, AnEmptyTableLeftBehindIsNamed) {
+  auto& hand = this->by_hand;
+  hand.tlb_.check_tables();
+  EXPECT_EQ(hand.offence(), Offence::table_idle);
 }
 
 TYPED_TEST(OracleTest, FramesHoldTheirUserToTheRules) {

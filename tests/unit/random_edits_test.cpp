@@ -55,7 +55,7 @@ class Sequence {
     }
     edit_.reset();
     oracle_.frames().never_fail();
-    oracle_.tlb().check_unseen();
+    oracle_.tlb().check_tables();
     oracle_.destroy();
   }
   bool sound() const { return oracle_.violation() == Offence::none && complaint_.empty(); }
