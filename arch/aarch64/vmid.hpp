@@ -61,11 +61,9 @@ class VmidAllocator {
     if (!is_reserved(vm)) return false;
     auto const old = vm;
     vm.generation = generation_;
-    // The same VM may be on several CPUs: all of them speak of the new generation now.
-    for (std::size_t cpu = 0; cpu < Cpus; ++cpu) {
-      if (reserved_[cpu] == old) reserved_[cpu] = vm;
-      if (running_[cpu] == old) running_[cpu] = vm;
-    }
+    // Where it still runs, it must be known by its new generation when the next one begins.
+    for (auto& running : running_)
+      if (running == old) running = vm;
     return true;
   }
   constexpr void take(Vmid& vm) {

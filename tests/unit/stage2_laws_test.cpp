@@ -297,6 +297,15 @@ TYPED_TEST(Stage2LawsTest, AnAddressPastTheOutputSizeIsNotWellFormed) {
   EXPECT_FALSE(f.well_formed(1, f.table(1, past)));
 }
 
+TYPED_TEST(Stage2LawsTest, AnUnsupportedLeafIsNotWellFormed) {
+  auto const& f = this->format;
+  for (auto const& a : all_attrs()) {
+    if (f.supports(a)) continue;
+    auto const e = f.leaf(0, HostPhys{0}, a);
+    EXPECT_FALSE(f.kind(0, e) == Kind::leaf && f.well_formed(0, e) && f.attr(0, e) == a);
+  }
+}
+
 TYPED_TEST(Stage2LawsTest, ALeafAboveTheTopOneIsNotWellFormed) {
   auto const& f = this->format;
   for (Level l = f.geometry().top_leaf + 1; l <= f.geometry().root; ++l)

@@ -90,6 +90,9 @@ TEST(Stage2Words, UserAndSupervisorExecutionNeedFeatXnx) {
     EXPECT_FALSE(classic.supports({Prot::r | half}));
     EXPECT_TRUE(modern.supports({Prot::r | half}));
   }
+  // Hardware without it looks at the upper bit alone, and so does who reads such an entry.
+  EXPECT_EQ(classic.attr(0, classic.leaf(0, HostPhys{0}, rx) | 1ull << 53), rx);
+  EXPECT_EQ(classic.attr(0, classic.leaf(0, HostPhys{0}, ro) | 1ull << 53), ro);
   EXPECT_FALSE(modern.supports(ro | Memory::write_through));
 }
 

@@ -78,11 +78,15 @@ TEST(Vmid, ARunningVmKeepsItsVmidAcrossARollover) {
   vmids.leave(0);
   EXPECT_FALSE(vmids.enter(0, running));
   EXPECT_EQ(running.value, value);
+  vmids.leave(0);
   for (auto& vm : others) {
     vm = {};
     (void)vmids.enter(2, vm);
     EXPECT_NE(vm.value, value);
+    EXPECT_TRUE(vmids.may_be_cached(running));
   }
+  EXPECT_FALSE(vmids.enter(0, running));
+  EXPECT_EQ(running.value, value) << "one VM on two CPUs has one number";
 }
 
 TEST(Vmid, AVmidFromLongAgoIsNotTakenForTheOneThatIsKept) {
