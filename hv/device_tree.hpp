@@ -1,7 +1,7 @@
 #pragma once
 
-// A reader of flattened device trees (Devicetree Specification, chapter 5): as much as it takes to find RAM, CPUs and
-// what a boot loader left in /chosen.
+// A reader of flattened device trees (Devicetree Specification, "Flattened Devicetree Format"): as much as it takes to
+// find RAM, CPUs and what a boot loader left in /chosen.
 //
 //   auto tree = DeviceTree::at(blob);
 //   for (auto node = tree->root().first_child(); node; node = node.next_sibling())

@@ -1,6 +1,7 @@
 #pragma once
 
-// Writes a flattened device tree (Devicetree Specification, chapter 5) from top to bottom into a buffer:
+// Writes a flattened device tree (Devicetree Specification, "Flattened Devicetree Format") from top to bottom into a
+// buffer:
 //
 //   DeviceTreeWriter tree{buffer};
 //   tree.begin("");  tree.cells("#address-cells", {2});  ...  tree.end();

@@ -9,8 +9,8 @@ set(SLAT_BARE_COMPILER gcc CACHE STRING "gcc or clang")
 set_property(CACHE SLAT_BARE_COMPILER PROPERTY STRINGS gcc clang)
 list(APPEND CMAKE_TRY_COMPILE_PLATFORM_VARIABLES SLAT_BARE_COMPILER)
 
-# The vector registers belong to the guest. clang rejects -mgeneral-regs-only
-# together with some of libstdc++'s headers and gets the same effect by name.
+# The vector registers belong to the guest. Under -mgeneral-regs-only clang
+# rejects the long double in libstdc++'s <algorithm>; it gets the same by name.
 if(SLAT_BARE_COMPILER STREQUAL "clang")
   set(CMAKE_CXX_COMPILER clang++-16)
   set(CMAKE_ASM_COMPILER clang-16)

@@ -3,8 +3,7 @@
 // Cache maintenance by address, to the point of coherency. A guest starts with its MMU off, and then reads memory past
 // the caches; unless stage 2 forces write-back (FEAT_S2FWB), what the hypervisor wrote must be cleaned out to where
 // such reads see it, and lines that may hold older contents must go. Instruction caches do not look into data caches:
-// after code was written they are invalidated too. No emulator at hand shows the lack of any of this. [arm/a-profile]
-// B2, D7
+// after code was written they are invalidated too. No emulator at hand shows the lack of any of this.
 
 #include <cstddef>
 #include <cstdint>

@@ -1,7 +1,7 @@
 // Where CPUs come in: the boot CPU from QEMU's loader, the others from the
 // firmware's PSCI CPU_ON. Both turn on EL2's own stage 1 before any C++ that
 // shares data: atomics need cacheable memory, and so do the walks of tables
-// that other CPUs write. [arm/a-profile] B2, K (QEMU would let it pass.)
+// that other CPUs write. QEMU would let it pass.
 
 #include "hv/aarch64/layout.h"
 

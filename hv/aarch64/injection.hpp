@@ -1,7 +1,7 @@
 #pragma once
 
 // A synchronous external abort, as the guest's EL1 would have got it from a bus: what an access to a hole becomes.
-// [arm/a-profile] D1, "Exception entry"; the state is computed by a pure function and put into the registers by
+// [arm/a-profile] "Exception entry"; the state is computed by a pure function and put into the registers by
 // another.
 
 #include <cstdint>
