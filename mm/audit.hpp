@@ -26,29 +26,27 @@ enum class Flaw : std::uint8_t {
   table_foreign,    // a table outside the frames
   table_empty,      // a table with nothing in it, other than the root
   broken_left,      // a broken slot outside an edit, or below another one
-  frames_missing,   // frames in use and frames reachable differ
 };
 
 constexpr std::string_view name(Flaw flaw) {
   switch (flaw) {
-    case Flaw::none: return "areas and tables agree";
-    case Flaw::area_order: return "areas are not in order";
-    case Flaw::area_overlap: return "areas overlap";
-    case Flaw::leaf_outside: return "a leaf lies in no area";
-    case Flaw::leaf_host: return "a leaf has another host address than its backend says";
-    case Flaw::leaf_attributes: return "a leaf has other attributes than its area";
-    case Flaw::hole: return "a linear area has a hole";
-    case Flaw::device_mapped: return "a device area is mapped";
-    case Flaw::reserved_bits: return "an entry has reserved bits set or is misconfigured";
-    case Flaw::wrong_count: return "a table's count is wrong";
-    case Flaw::wrong_mark: return "no mark leads to a broken slot";
-    case Flaw::table_shared: return "a table is reachable twice";
-    case Flaw::table_foreign: return "a table lies outside the frames";
-    case Flaw::table_empty: return "a table is empty";
-    case Flaw::broken_left: return "a broken slot was left behind";
-    case Flaw::frames_missing: return "frames in use are not reachable";
+    case Flaw::none: return "areas and tables agree"sv;
+    case Flaw::area_order: return "areas are not in order"sv;
+    case Flaw::area_overlap: return "areas overlap"sv;
+    case Flaw::leaf_outside: return "a leaf lies in no area"sv;
+    case Flaw::leaf_host: return "a leaf has another host address than its backend says"sv;
+    case Flaw::leaf_attributes: return "a leaf has other attributes than its area"sv;
+    case Flaw::hole: return "a linear area has a hole"sv;
+    case Flaw::device_mapped: return "a device area is mapped"sv;
+    case Flaw::reserved_bits: return "an entry has reserved bits set or is misconfigured"sv;
+    case Flaw::wrong_count: return "a table's count is wrong"sv;
+    case Flaw::wrong_mark: return "no mark leads to a broken slot"sv;
+    case Flaw::table_shared: return "a table is reachable twice"sv;
+    case Flaw::table_foreign: return "a table lies outside the frames"sv;
+    case Flaw::table_empty: return "a table is empty"sv;
+    case Flaw::broken_left: return "a broken slot was left behind"sv;
   }
-  return "unknown flaw";
+  return "unknown flaw"sv;
 }
 
 /// The first flaw found, or none. True when all is well.
@@ -64,9 +62,9 @@ template <TextSink Out>
 constexpr void print(Out& out, const Audit& audit) {
   out(name(audit.flaw));
   if (audit) return;
-  out(" at ");
+  out(" at "sv);
   print_range(out, audit.where);
-  out(": ");
+  out(": "sv);
   print_hex(out, audit.value);
 }
 

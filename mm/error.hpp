@@ -53,36 +53,36 @@ struct [[nodiscard]] Error {
 
 constexpr std::string_view name(Errc code) {
   switch (code) {
-    case Errc::already_exists: return "an area already exists there";
-    case Errc::already_mapped: return "something is already mapped there";
-    case Errc::invalid_param: return "invalid parameter";
-    case Errc::misaligned: return "misaligned";
-    case Errc::out_of_range: return "out of range";
-    case Errc::unsupported: return "not supported by this format on this CPU";
-    case Errc::no_memory: return "out of memory";
-    case Errc::bad_state: return "the backend refused";
-    case Errc::busy: return "called from inside the table's own hook";
+    case Errc::already_exists: return "an area already exists there"sv;
+    case Errc::already_mapped: return "something is already mapped there"sv;
+    case Errc::invalid_param: return "invalid parameter"sv;
+    case Errc::misaligned: return "misaligned"sv;
+    case Errc::out_of_range: return "out of range"sv;
+    case Errc::unsupported: return "not supported by this format on this CPU"sv;
+    case Errc::no_memory: return "out of memory"sv;
+    case Errc::bad_state: return "the backend refused"sv;
+    case Errc::busy: return "called from inside the table's own hook"sv;
   }
-  return "unknown error";
+  return "unknown error"sv;
 }
 
 constexpr std::string_view name(Argument argument) {
   switch (argument) {
-    case Argument::none: return "";
-    case Argument::start: return "start";
-    case Argument::size: return "size";
-    case Argument::host: return "host address";
-    case Argument::attributes: return "attributes";
-    case Argument::align: return "alignment";
-    case Argument::limit: return "limit";
-    case Argument::range: return "range";
-    case Argument::frames: return "table frames needed";
-    case Argument::nodes: return "index nodes needed";
-    case Argument::granule: return "granule";
-    case Argument::input_bits: return "guest address bits";
-    case Argument::levels: return "levels";
+    case Argument::none: return ""sv;
+    case Argument::start: return "start"sv;
+    case Argument::size: return "size"sv;
+    case Argument::host: return "host address"sv;
+    case Argument::attributes: return "attributes"sv;
+    case Argument::align: return "alignment"sv;
+    case Argument::limit: return "limit"sv;
+    case Argument::range: return "range"sv;
+    case Argument::frames: return "table frames needed"sv;
+    case Argument::nodes: return "index nodes needed"sv;
+    case Argument::granule: return "granule"sv;
+    case Argument::input_bits: return "guest address bits"sv;
+    case Argument::levels: return "levels"sv;
   }
-  return "";
+  return ""sv;
 }
 
 /// One sentence, addresses in hex: "misaligned: start 0x1001 (asked for [0x1001, 0x2001))".
@@ -90,9 +90,9 @@ template <TextSink Out>
 constexpr void print(Out& out, const Error& error) {
   out(name(error.code));
   if (error.argument != Argument::none) {
-    out(": ");
+    out(": "sv);
     out(name(error.argument));
-    out(" ");
+    out(" "sv);
     if (error.argument == Argument::frames || error.argument == Argument::nodes ||
         error.argument == Argument::input_bits || error.argument == Argument::levels)
       print_decimal(out, error.value);
@@ -100,13 +100,13 @@ constexpr void print(Out& out, const Error& error) {
       print_hex(out, error.value);
   }
   if (!error.other.empty()) {
-    out(", in the way is ");
+    out(", in the way is "sv);
     print_range(out, error.other);
   }
   if (!error.range.empty()) {
-    out(" (asked for ");
+    out(" (asked for "sv);
     print_range(out, error.range);
-    out(")");
+    out(")"sv);
   }
 }
 

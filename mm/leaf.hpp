@@ -24,31 +24,31 @@ struct Leaf {
 /// "rwx", "r--", "rwU" (execute at user level only), "rwS" (at supervisor level only).
 template <TextSink Out>
 constexpr void print(Out& out, Prot prot) {
-  out(allows(prot, Prot::r) ? "r" : "-");
-  out(allows(prot, Prot::w) ? "w" : "-");
+  out(allows(prot, Prot::r) ? "r"sv : "-"sv);
+  out(allows(prot, Prot::w) ? "w"sv : "-"sv);
   bool const user = allows(prot, Prot::x_user);
   bool const supervisor = allows(prot, Prot::x_supervisor);
-  out(user && supervisor ? "x" : user ? "U" : supervisor ? "S" : "-");
+  out(user && supervisor ? "x"sv : user ? "U"sv : supervisor ? "S"sv : "-"sv);
 }
 
 constexpr std::string_view name(Memory memory) {
   switch (memory) {
-    case Memory::normal: return "normal";
-    case Memory::write_through: return "write-through";
-    case Memory::uncached: return "uncached";
-    case Memory::device: return "device";
-    case Memory::device_strict: return "device-strict";
+    case Memory::normal: return "normal"sv;
+    case Memory::write_through: return "write-through"sv;
+    case Memory::uncached: return "uncached"sv;
+    case Memory::device: return "device"sv;
+    case Memory::device_strict: return "device-strict"sv;
   }
-  return "unknown";
+  return "unknown"sv;
 }
 
 template <TextSink Out>
 constexpr void print(Out& out, const Attr& attr) {
   print(out, attr.prot);
-  out(" ");
+  out(" "sv);
   out(name(attr.memory));
   if (attr.software != 0) {
-    out(" sw");
+    out(" sw"sv);
     print_decimal(out, attr.software);
   }
 }
@@ -76,19 +76,19 @@ class Dump {
     if (count_ == 0) return;
     auto& out = *out_;
     print_range(out, run_.range);
-    out(" -> ");
+    out(" -> "sv);
     print_hex(out, run_.host.raw());
-    out("  ");
+    out("  "sv);
     print_size(out, leaf_size_);
-    out(" x");
+    out(" x"sv);
     print_decimal(out, count_);
-    out("  ");
+    out("  "sv);
     print(out, run_.attr);
-    out("  ");
-    out(run_.age.accessed ? "A" : "-");
-    out(run_.age.dirty ? "D" : "-");
-    if (run_.kind == Kind::broken) out("  broken");
-    out("\n");
+    out("  "sv);
+    out(run_.age.accessed ? "A"sv : "-"sv);
+    out(run_.age.dirty ? "D"sv : "-"sv);
+    if (run_.kind == Kind::broken) out("  broken"sv);
+    out("\n"sv);
     count_ = 0;
   }
 

@@ -11,6 +11,11 @@
 
 namespace slat {
 
+// Literals carry their length: at -O0 a plain one would ask for strlen.
+inline namespace literals {
+using std::literals::string_view_literals::operator""sv;
+}  // namespace literals
+
 /// Takes text piece by piece: a UART, a buffer, a std::string's append.
 template <class T>
 concept TextSink = std::invocable<T&, std::string_view>;
@@ -44,27 +49,27 @@ constexpr void print_decimal(Out& out, std::uint64_t value) {
 /// A number of bytes in the largest unit that divides it: 4K, 2M, 1G.
 template <TextSink Out>
 constexpr void print_size(Out& out, std::uint64_t bytes) {
-  constexpr std::string_view units = "BKMGTPE";
+  constexpr std::array units{""sv, "K"sv, "M"sv, "G"sv, "T"sv, "P"sv, "E"sv};
   std::size_t unit = 0;
   while (bytes >= 1024 && bytes % 1024 == 0 && unit + 1 < units.size()) {
     bytes /= 1024;
     ++unit;
   }
   print_decimal(out, bytes);
-  if (unit != 0) out(units.substr(unit, 1));
+  out(units[unit]);
 }
 
 /// Both ends in hex, half-open. An end at 2^64 is printed as such.
 template <TextSink Out>
 constexpr void print_range(Out& out, GuestRange range) {
-  out("[");
+  out("["sv);
   print_hex(out, range.begin.raw());
-  out(", ");
+  out(", "sv);
   if (!range.empty() && range.end() == GuestPhys{0})
-    out("0x10000000000000000");
+    out("0x10000000000000000"sv);
   else
     print_hex(out, range.end().raw());
-  out(")");
+  out(")"sv);
 }
 
 /// A buffer of `N` characters that is itself a sink. What does not fit is dropped, and `truncated` says so.

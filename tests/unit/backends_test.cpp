@@ -266,6 +266,11 @@ FORMAT_TEST(BackendsTest, AuditSeesABrokenSlotLeftBehind) {
   e = this->table.format().broken(e);
   EXPECT_EQ(this->flaw(), Flaw::broken_left);
 }
+FORMAT_TEST(BackendsTest, AuditSeesAMarkThatLeadsToNothing) {
+  ASSERT_TRUE(this->set.map({this->gpa(16), PAGES(4), rw, Linear{this->hpa(512)}}, this->table));
+  this->frames.word(this->table.root()) |= std::uint64_t{1} << 63;
+  EXPECT_EQ(this->flaw(), Flaw::wrong_mark);
+}
 FORMAT_TEST(BackendsTest, AuditSeesAnEmptyTable) {
   ASSERT_TRUE(this->table.map({this->gpa(16), PAGES(1)}, this->hpa(512), rw));
   auto where = this->table.root();
