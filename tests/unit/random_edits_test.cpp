@@ -65,7 +65,8 @@ class Sequence {
   using Checked = Oracle<Format>;
 
   OracleOptions options(std::uint64_t seed) {
-    return {.frames = 96, .tlb = {.seed = seed, .period = 2 + static_cast<unsigned>(random_.below(8))}};
+    return {.frames = 96,
+            .tlb = {.seed = seed, .period = 2 + static_cast<unsigned>(random_.below(1u << random_.below(11)))}};
   }
 
   void step() {
@@ -129,10 +130,15 @@ class Sequence {
     if (complaint_.empty()) complaint_ = what + "\n";
   }
 
-  /// Every other page: more debts, when they meet, than a list of ranges holds.
+  /// A call that owes for every other page, more than a list of ranges holds, before it cuts the next block.
   void comb(GuestRange range) {
-    for (std::uint64_t i = 0; i != 20 && (2 * i + 1) * shape_.page_size() <= range.size; ++i)
-      (void)oracle_.protect({range.begin + 2 * i * shape_.page_size(), shape_.page_size()}, some_attr());
+    auto const page = shape_.page_size();
+    auto const block = shape_.span(1);
+    (void)oracle_.protect(range, ro);
+    for (std::uint64_t i = 0; i != 20 && (2 * i + 1) * page <= range.size; ++i)
+      (void)oracle_.protect({range.begin + 2 * i * page, page}, rwx);
+    auto const end = range.begin.down_to(block) + block + block / 2;
+    (void)oracle_.protect(GuestRange::between(range.begin, end), ro);
   }
 
   GuestPhys some_page(GuestRange range) {
@@ -143,17 +149,17 @@ class Sequence {
     auto const page = shape_.page_size();
     auto const block = shape_.span(1);
     auto const base = shape_.root >= 2 ? GuestPhys{shape_.span(2) - 2 * block} : GuestPhys{0};
-    switch (random_.below(8)) {
+    switch (small_ ? 5 + random_.below(3) : random_.below(9)) {
       case 0: return {base + random_.below(4) * block, block};
-      case 1: return {base + random_.below(4) * block + random_.below(4) * page, (1 + random_.below(4)) * page};
-      case 2:
-        return {base + (1 + random_.below(3)) * block - (1 + random_.below(3)) * page, (2 + random_.below(4)) * page};
-      case 3: return {base + random_.below(2) * block, 2 * block};
-      case 4: return {base, 4 * block};
-      case 5:
+      case 1: return {base + random_.below(2) * block, 2 * block};
+      case 2: return {base, 4 * block};
+      case 3:
         if (shape_.top_leaf >= 2) return {GuestPhys{0}, 2 * shape_.span(2)};
         [[fallthrough]];
-      case 6: return {base + random_.below(3) * block + block / 2, block};
+      case 4: return {base + random_.below(3) * block + block / 2, block};
+      case 5: return {base + random_.below(4) * block + random_.below(4) * page, (1 + random_.below(4)) * page};
+      case 6:
+        return {base + (1 + random_.below(3)) * block - (1 + random_.below(3)) * page, (2 + random_.below(4)) * page};
       default: return {base + random_.below(48) * page, (1 + random_.below(6)) * page};
     }
   }
@@ -176,6 +182,7 @@ class Sequence {
   }
 
   Random random_;
+  bool small_ = random_.once_in(3);  // a few pages at a time: tables become empty
   Format format_;
   Geometry shape_;
   Checked oracle_;
