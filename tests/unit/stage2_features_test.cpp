@@ -88,6 +88,15 @@ TEST(Features, BbmLevelOneCountsAsZero) {
   EXPECT_EQ(features(id, Bbm::reported).bbm, 0u);
 }
 
+TEST(Features, LowerLevelsOfAFeatureAreNotTheHigherOnes) {
+  auto id = max;
+  id.mmfr1 = (id.mmfr1 & ~0xFull) | 1;
+  EXPECT_TRUE(features(id).hardware_accessed);
+  EXPECT_FALSE(features(id).hardware_dirty) << "the access flag alone";
+  id.isar0 = (id.isar0 & ~(0xFull << 56)) | 1ull << 56;
+  EXPECT_FALSE(features(id).tlbi_range) << "outer shareable TLBIs alone";
+}
+
 TEST(Features, GranulesOfStage2CanDifferFromStage1) {
   auto const with = [](std::uint64_t mmfr0) { return features({.mmfr0 = mmfr0}); };
   // 4K and 64K: 0 or 1 at stage 1 is "yes", F is "no". 16K: 0 is "no".
