@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "unit/formats.hpp"
+#include "unit/format_suite.hpp"
 
 namespace slat::test {
 namespace {
@@ -31,11 +31,9 @@ struct Leaf {
   Attr attr;
 };
 
-template <class Variant>
-class Stage2LawsTest : public ::testing::Test {
+template <class Format>
+class FormatLaws : public FormatTest<Format> {
  protected:
-  using Format = typename Variant::Format;
-
   std::vector<Attr> attrs() const {
     std::vector<Attr> some;
     for (auto const& a : all_attrs())
@@ -76,11 +74,9 @@ class Stage2LawsTest : public ::testing::Test {
     return true;
   }
 
-  Format const format = Variant::make();
+  Format const format = FormatTest<Format>::make();
 };
-TYPED_TEST_SUITE(Stage2LawsTest, Formats, FormatName);
-
-TYPED_TEST(Stage2LawsTest, ALeafReadsAsItWasWritten) {
+FORMAT_TEST(FormatLaws, ALeafReadsAsItWasWritten) {
   auto const& f = this->format;
   for (auto const& [l, e, at, a] : this->born()) {
     ASSERT_EQ(f.kind(l, e), Kind::leaf);
@@ -94,7 +90,7 @@ TYPED_TEST(Stage2LawsTest, ALeafReadsAsItWasWritten) {
   }
 }
 
-TYPED_TEST(Stage2LawsTest, ATableReadsAsItWasWritten) {
+FORMAT_TEST(FormatLaws, ATableReadsAsItWasWritten) {
   auto const& f = this->format;
   for (Level l = 1; l <= f.geometry().root; ++l) {
     for (auto at : {HostPhys{0}, HostPhys{7 * f.geometry().table_bytes()}, this->highest(0)}) {
@@ -110,7 +106,7 @@ TYPED_TEST(Stage2LawsTest, ATableReadsAsItWasWritten) {
   }
 }
 
-TYPED_TEST(Stage2LawsTest, AnAbsentEntryIsZeroAndStaysIt) {
+FORMAT_TEST(FormatLaws, AnAbsentEntryIsZeroAndStaysIt) {
   auto const& f = this->format;
   for (Level l = 0; l <= f.geometry().root; ++l) {
     EXPECT_EQ(f.kind(l, 0), Kind::absent);
@@ -120,7 +116,7 @@ TYPED_TEST(Stage2LawsTest, AnAbsentEntryIsZeroAndStaysIt) {
   EXPECT_EQ(f.broken(0), 0u);
 }
 
-TYPED_TEST(Stage2LawsTest, ABrokenLeafIsMendedToTheBitAndReadableMeanwhile) {
+FORMAT_TEST(FormatLaws, ABrokenLeafIsMendedToTheBitAndReadableMeanwhile) {
   auto const& f = this->format;
   for (auto const& [l, e, at, a] : this->grown()) {
     auto const broken = f.broken(e);
@@ -135,7 +131,7 @@ TYPED_TEST(Stage2LawsTest, ABrokenLeafIsMendedToTheBitAndReadableMeanwhile) {
   }
 }
 
-TYPED_TEST(Stage2LawsTest, WhatBecomesOfABrokenLeafIsBroken) {
+FORMAT_TEST(FormatLaws, WhatBecomesOfABrokenLeafIsBroken) {
   auto const& f = this->format;
   for (auto const& [l, e, at, a] : this->grown()) {
     auto const broken = f.broken(e);
@@ -155,7 +151,7 @@ TYPED_TEST(Stage2LawsTest, WhatBecomesOfABrokenLeafIsBroken) {
   }
 }
 
-TYPED_TEST(Stage2LawsTest, ChildrenTranslateAsTheirBlockDoesAndJoinToItAgain) {
+FORMAT_TEST(FormatLaws, ChildrenTranslateAsTheirBlockDoesAndJoinToItAgain) {
   auto const& f = this->format;
   for (auto const& [l, e, at, a] : this->grown()) {
     if (l == 0) continue;
@@ -174,7 +170,7 @@ TYPED_TEST(Stage2LawsTest, ChildrenTranslateAsTheirBlockDoesAndJoinToItAgain) {
   }
 }
 
-TYPED_TEST(Stage2LawsTest, NewAttributesKeepAddressSizeAndMarks) {
+FORMAT_TEST(FormatLaws, NewAttributesKeepAddressSizeAndMarks) {
   auto const& f = this->format;
   for (auto const& [l, e, at, a] : this->grown()) {
     for (auto const& next : this->attrs()) {
@@ -191,7 +187,7 @@ TYPED_TEST(Stage2LawsTest, NewAttributesKeepAddressSizeAndMarks) {
   }
 }
 
-TYPED_TEST(Stage2LawsTest, ACleanWriteProtectedLeafThatKeepsItsWriteRightStaysProtected) {
+FORMAT_TEST(FormatLaws, ACleanWriteProtectedLeafThatKeepsItsWriteRightStaysProtected) {
   auto const& f = this->format;
   for (auto const& [l, e, at, a] : this->born()) {
     if (!a.allows(Prot::w)) continue;
@@ -205,7 +201,7 @@ TYPED_TEST(Stage2LawsTest, ACleanWriteProtectedLeafThatKeepsItsWriteRightStaysPr
   }
 }
 
-TYPED_TEST(Stage2LawsTest, MarksComeAndGoAndChangeNothingElse) {
+FORMAT_TEST(FormatLaws, MarksComeAndGoAndChangeNothingElse) {
   auto const& f = this->format;
   for (auto const& [l, e, at, a] : this->grown()) {
     for (auto age : ages) {
@@ -227,7 +223,7 @@ TYPED_TEST(Stage2LawsTest, MarksComeAndGoAndChangeNothingElse) {
   }
 }
 
-TYPED_TEST(Stage2LawsTest, TheNextWriteToACleanedLeafIsSeen) {
+FORMAT_TEST(FormatLaws, TheNextWriteToACleanedLeafIsSeen) {
   auto const& f = this->format;
   for (auto const& [l, e, at, a] : this->grown()) {
     auto const clean = f.cleared(l, e, d_mark);
@@ -239,7 +235,7 @@ TYPED_TEST(Stage2LawsTest, TheNextWriteToACleanedLeafIsSeen) {
   }
 }
 
-TYPED_TEST(Stage2LawsTest, HardwareNeverAllowsMoreThanWasAskedFor) {
+FORMAT_TEST(FormatLaws, HardwareNeverAllowsMoreThanWasAskedFor) {
   auto const& f = this->format;
   for (auto const& [l, e, at, a] : this->grown())
     for (unsigned prot = 0; prot < 16; ++prot)
@@ -248,7 +244,7 @@ TYPED_TEST(Stage2LawsTest, HardwareNeverAllowsMoreThanWasAskedFor) {
       }
 }
 
-TYPED_TEST(Stage2LawsTest, PlainLeavesAreEqualWhenTheyTranslateAlike) {
+FORMAT_TEST(FormatLaws, PlainLeavesAreEqualWhenTheyTranslateAlike) {
   auto const& f = this->format;
   for (auto const& [l, e, at, a] : this->grown()) {
     auto const plain = f.plain(l, e);
@@ -263,7 +259,7 @@ TYPED_TEST(Stage2LawsTest, PlainLeavesAreEqualWhenTheyTranslateAlike) {
   }
 }
 
-TYPED_TEST(Stage2LawsTest, NoBitOfALeafGoesUnnoticed) {
+FORMAT_TEST(FormatLaws, NoBitOfALeafGoesUnnoticed) {
   auto const& f = this->format;
   for (auto const& [l, e, at, a] : this->born()) {
     for (unsigned bit = 0; bit < 64; ++bit) {
@@ -275,29 +271,28 @@ TYPED_TEST(Stage2LawsTest, NoBitOfALeafGoesUnnoticed) {
   }
 }
 
-TYPED_TEST(Stage2LawsTest, NoBitOfATableGoesUnnoticed) {
+FORMAT_TEST(FormatLaws, NoBitOfATableGoesUnnoticed) {
   auto const& f = this->format;
   for (Level l = 1; l <= f.geometry().root; ++l) {
     auto const e = f.table(l, HostPhys{3 * f.geometry().table_bytes()});
     for (unsigned bit = 0; bit < 64; ++bit) {
       auto const other = e ^ Entry { 1 } << bit;
       // The accessed bit of an EPT table is hardware's; bit 9 there is ignored.
-      if (f.hardware_age() == both && std::is_same_v<typename TypeParam::Format, x86_64::Ept> && (bit == 8 || bit == 9))
-        continue;
+      if (f.hardware_age() == both && std::is_same_v<Format, x86_64::Ept> && (bit == 8 || bit == 9)) continue;
       ASSERT_FALSE(f.well_formed(l, other) && f.kind(l, other) == Kind::table && f.address(l, other) == f.address(l, e))
           << "bit " << bit;
     }
   }
 }
 
-TYPED_TEST(Stage2LawsTest, AnAddressPastTheOutputSizeIsNotWellFormed) {
+FORMAT_TEST(FormatLaws, AnAddressPastTheOutputSizeIsNotWellFormed) {
   auto const& f = this->format;
   auto const past = HostPhys{std::uint64_t{1} << f.output_bits()};
   EXPECT_FALSE(f.well_formed(0, f.leaf(0, past, rw)));
   EXPECT_FALSE(f.well_formed(1, f.table(1, past)));
 }
 
-TYPED_TEST(Stage2LawsTest, AnUnsupportedLeafIsNotWellFormed) {
+FORMAT_TEST(FormatLaws, AnUnsupportedLeafIsNotWellFormed) {
   auto const& f = this->format;
   for (auto const& a : all_attrs()) {
     if (f.supports(a)) continue;
@@ -306,13 +301,13 @@ TYPED_TEST(Stage2LawsTest, AnUnsupportedLeafIsNotWellFormed) {
   }
 }
 
-TYPED_TEST(Stage2LawsTest, ALeafAboveTheTopOneIsNotWellFormed) {
+FORMAT_TEST(FormatLaws, ALeafAboveTheTopOneIsNotWellFormed) {
   auto const& f = this->format;
   for (Level l = f.geometry().top_leaf + 1; l <= f.geometry().root; ++l)
     EXPECT_FALSE(f.well_formed(l, f.leaf(l, HostPhys{0}, ro)));
 }
 
-TYPED_TEST(Stage2LawsTest, DevicesAreNeverExecutable) {
+FORMAT_TEST(FormatLaws, DevicesAreNeverExecutable) {
   auto const& f = this->format;
   for (auto const& a : all_attrs())
     if (is_device(a.memory) && (a.prot & Prot::x) != Prot::none) {
@@ -323,7 +318,7 @@ TYPED_TEST(Stage2LawsTest, DevicesAreNeverExecutable) {
     EXPECT_FALSE(f.supports({Prot::r, Memory::normal, static_cast<std::uint8_t>(software)}));
 }
 
-TYPED_TEST(Stage2LawsTest, FromNothingOrToTheSameIsFreeAndToNothingIsAFlush) {
+FORMAT_TEST(FormatLaws, FromNothingOrToTheSameIsFreeAndToNothingIsAFlush) {
   auto const& f = this->format;
   for (auto const& [l, e, at, a] : this->grown()) {
     ASSERT_EQ(f.swap(l, e, e), Swap::free);
@@ -339,7 +334,7 @@ TYPED_TEST(Stage2LawsTest, FromNothingOrToTheSameIsFreeAndToNothingIsAFlush) {
 }
 
 // Rights and marks alone never break; they flush exactly where something was lost that hardware acts on.
-TYPED_TEST(Stage2LawsTest, RightsAndMarksFlushWhereTheyShrinkAndAreFreeWhereTheyGrow) {
+FORMAT_TEST(FormatLaws, RightsAndMarksFlushWhereTheyShrinkAndAreFreeWhereTheyGrow) {
   auto const& f = this->format;
   for (auto const& [l, e, at, a] : this->grown()) {
     for (auto const& next : this->attrs()) {
@@ -366,7 +361,7 @@ TYPED_TEST(Stage2LawsTest, RightsAndMarksFlushWhereTheyShrinkAndAreFreeWhereThey
   }
 }
 
-TYPED_TEST(Stage2LawsTest, AnotherAddressOrTypeIsNeverFree) {
+FORMAT_TEST(FormatLaws, AnotherAddressOrTypeIsNeverFree) {
   auto const& f = this->format;
   for (auto const& [l, e, at, a] : this->born()) {
     auto const moved = f.leaf(l, HostPhys{at.raw() ^ f.geometry().span(l)}, a);
@@ -380,7 +375,7 @@ TYPED_TEST(Stage2LawsTest, AnotherAddressOrTypeIsNeverFree) {
   }
 }
 
-TYPED_TEST(Stage2LawsTest, SizesAndTablesAreNeverFreeAndBreakOnlyWhereTheFormatCan) {
+FORMAT_TEST(FormatLaws, SizesAndTablesAreNeverFreeAndBreakOnlyWhereTheFormatCan) {
   auto const& f = this->format;
   for (auto const& [l, e, at, a] : this->grown()) {
     if (l == 0) continue;
@@ -398,7 +393,7 @@ TYPED_TEST(Stage2LawsTest, SizesAndTablesAreNeverFreeAndBreakOnlyWhereTheFormatC
   }
 }
 
-TYPED_TEST(Stage2LawsTest, WhatHardwareMarksCanBeHarvested) {
+FORMAT_TEST(FormatLaws, WhatHardwareMarksCanBeHarvested) {
   auto const& f = this->format;
   EXPECT_TRUE(f.harvestable().dirty);
   EXPECT_EQ(f.harvestable().accessed, f.hardware_age().accessed);
