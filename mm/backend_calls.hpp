@@ -33,6 +33,12 @@ struct BackendCalls {
   }
   using Edit = decltype(begin(std::declval<PT&>()));
 
+  /// What the backends demand of every range, whatever areas it touches.
+  static Result<> check(GuestRange range, Edit& edit) {
+    if constexpr (requires { B::check(range, edit); }) return B::check(range, edit);
+    return {};
+  }
+
   static Result<> plan_map(Area& area, Edit& edit) {
     if constexpr (plans) return area.backend().plan_map(area.start(), area.size(), area.flags(), edit);
     return {};

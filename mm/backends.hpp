@@ -70,11 +70,13 @@ class Backends {
   // ---- many, all or nothing ----
 
   static Transaction begin(Table& table) { return Transaction{table}; }
+  /// Whether any call may name this range, be there areas in it or not.
+  static Result<> check(GuestRange range, Transaction& t) { return t.check(range); }
 
   Result<> plan_map(GuestPhys start, std::uint64_t size, const Attr& attr, Transaction& t) {
     GuestRange const range{start, size};
     if (is_ == Is::linear) return t.plan(Map{range, base_, attr});
-    SLAT_TRY(check(range, attr, t));
+    SLAT_TRY(check_area(range, attr, t));
     Leaf in_the_way{};
     t.table().visit(range, [&](const Leaf& leaf) { in_the_way = leaf; });
     if (in_the_way.kind == Kind::absent) return {};
@@ -87,7 +89,7 @@ class Backends {
   Result<> plan_replace(GuestPhys start, std::uint64_t size, const Attr& attr, Transaction& t) {
     GuestRange const range{start, size};
     if (is_ == Is::linear) return t.plan(Replace{range, base_, attr});
-    SLAT_TRY(check(range, attr, t));
+    SLAT_TRY(check_area(range, attr, t));
     return t.plan(Unmap{range});
   }
   void commit_replace(GuestPhys start, std::uint64_t size, const Attr& attr, Transaction& t) noexcept {
@@ -139,12 +141,20 @@ class Backends {
     switch (leaf.kind) {
       case Kind::broken: return Resolution::busy;
       case Kind::absent: break;
-      default: SLAT_TRY(table.lift_protection(at)); return Resolution::spurious;
+      default:
+        if (table.format().permits(leaf.level, leaf.entry, access)) return Resolution::spurious;
+        // The area allows what the leaf does not: a write to a page that is watched for writes.
+        if (allows(access, Prot::w) && SLAT_TRY(table.lift_protection(at))) return Resolution::spurious;
+        return Error{Errc::bad_state, Argument::start, at.raw(), area, leaf.range};
     }
     if (is_ != Is::lazy) return Error{Errc::bad_state, Argument::start, at.raw(), area};
     GuestRange const page{at.down_to(source_->page_bytes()), source_->page_bytes()};
-    // A page that the area cuts, or that holds smaller ones by now, is populated a granule at a time.
-    if (area.contains(page) && leaf.range.contains(page)) return populate(page, attr, table);
+    // A page that the area cuts, that holds smaller ones by now, or that no large one is left for, is populated a
+    // granule at a time.
+    if (page.size > source_->granule() && area.contains(page) && leaf.range.contains(page)) {
+      auto done = populate(page, attr, table);
+      if (done || done.error().code != Errc::no_memory) return done;
+    }
     return populate({at.down_to(source_->granule()), source_->granule()}, attr, table);
   }
 
@@ -196,13 +206,16 @@ class Backends {
   }
 
   /// What a Map would have been refused for, for areas that map nothing yet.
-  Result<> check(GuestRange range, const Attr& attr, Transaction& t) const {
+  Result<> check_area(GuestRange range, const Attr& attr, Transaction& t) const {
     if (range.empty()) return Error{Errc::invalid_param, Argument::size, 0, range};
+    if (is_ == Is::device) return t.check(range);  // its attributes never reach an entry
     SLAT_TRY(t.table().frames_needed(Protect{range, attr}));
     return {};
   }
 
   Result<Resolution> populate(GuestRange page, const Attr& attr, Table& table) {
+    // The source's pages belong to another table: mixing them would give them back too early.
+    if (!source_->feeds(table.root())) return Error{Errc::bad_state, Argument::host, table.root().raw(), page};
     auto const host = source_->take(page.size);
     if (!host) return Error{Errc::no_memory, Argument::host, page.size, page};
     if (auto const mapped = table.map(page, *host, attr); !mapped) {

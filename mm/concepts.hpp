@@ -98,7 +98,7 @@ template <class T>
 concept FrameSource = requires(T& frames, const T& reader, HostPhys pa, std::uint64_t bytes) {
   /// Frames with undefined content, or nothing.
   { frames.allocate(bytes) } noexcept -> std::same_as<std::optional<HostPhys>>;
-  /// Takes back what allocate() gave, or any granule-aligned part of it.
+  /// Takes back granules that allocate() gave, in whatever blocks: a part of one, or neighbours given one by one.
   { frames.release(pa, bytes) } noexcept;
   /// The entries of the table at `pa`, readable and writable by this CPU.
   { reader.view(pa) } noexcept -> std::same_as<Entry*>;

@@ -17,10 +17,15 @@ namespace slat {
 /// Threads: one at a time, as the writer of the tables in it; view() and owns() from any thread.
 class FramePool {
  public:
-  /// `memory` is the range as this CPU sees it, `base` its host-physical address, aligned to `granule` (a power of two
-  /// of bytes, at least 64). What does not fill a granule at either end is left out; more than 2^28 granules are, too.
+  /// `memory` is the range as this CPU sees it, aligned as `base`, its host-physical address, is. `granule` is a power
+  /// of two of bytes, at least 64. What does not fill a granule at either end is left out; more than 2^28 granules are,
+  /// too.
   FramePool(std::span<std::byte> memory, HostPhys base, std::uint64_t granule = 4096)
-      : bytes_{memory.data()}, base_{base}, shift_{static_cast<unsigned>(std::countr_zero(granule))} {
+      : shift_{static_cast<unsigned>(std::countr_zero(granule))} {
+    std::uint64_t const skip = (granule - base.offset_in(granule)) & (granule - 1);
+    memory = memory.subspan(skip < memory.size() ? skip : memory.size());
+    bytes_ = memory.data();
+    base_ = base + skip;
     std::uint64_t total = memory.size() >> shift_;
     if (total > limit) total = limit;
     auto const overhead = total * sizeof(std::uint64_t) + (total + 63) / 64 * sizeof(std::uint64_t);
@@ -137,8 +142,8 @@ class FramePool {
     insert(block, order);
   }
 
-  std::byte* bytes_;
-  HostPhys base_;
+  std::byte* bytes_ = nullptr;
+  HostPhys base_{};
   unsigned shift_;
   Index first_ = 0;
   Index count_ = 0;

@@ -99,6 +99,7 @@ class MemorySet {
     if (range.empty()) return {};
     auto edit = Calls::begin(pt);
     SLAT_TRY(edit.ready());
+    SLAT_TRY(Calls::check(range, edit));
 
     auto const old = areas_.touching(range);
     auto const seams = seams_of(range, old);
@@ -132,6 +133,7 @@ class MemorySet {
     if (range.empty()) return {};
     auto edit = Calls::begin(pt);
     SLAT_TRY(edit.ready());
+    SLAT_TRY(Calls::check(range, edit));
 
     auto old = areas_.touching(range);
     if (old.empty()) return {};

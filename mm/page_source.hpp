@@ -21,7 +21,10 @@ struct ZeroPage {
 /// unmapped them. `Prepare(page, bytes)` makes a page fit for a guest (zeroed; cleaned to the point of coherency where
 /// it must be).
 ///
-/// Threads: the writer's, as the tables that it feeds. Pinned; it outlives every set that names it.
+/// A source feeds one table at a time; several may share their frames. A set that dies without clear() leaves its pages
+/// out: nobody else knows them.
+///
+/// Threads: the writer's, as the table that it feeds. Pinned; it outlives every set that names it.
 template <FrameSource Frames, class Prepare = ZeroPage>
 class PageSource : public Owed {
  public:
@@ -38,7 +41,13 @@ class PageSource : public Owed {
   /// Pages out, in granules.
   std::uint64_t in_use() const { return in_use_; }
 
-  /// `bytes` is granule() or page_bytes().
+  /// All pages that are out belong to one table: its edits pay for them. False when they belong to another than
+  /// `root`'s.
+  bool feeds(HostPhys root) {
+    if (in_use_ == 0) root_ = root;
+    return root_ == root;
+  }
+  /// `bytes` is granule() or page_bytes(). feeds() has been asked.
   std::optional<HostPhys> take(std::uint64_t bytes) {
     auto const page = frames_->allocate(bytes);
     if (!page) return {};
@@ -76,6 +85,7 @@ class PageSource : public Owed {
   std::uint64_t page_bytes_;
   [[no_unique_address]] Prepare prepare_;
   std::uint64_t in_use_ = 0;
+  HostPhys root_{};
   std::uint64_t head_ = end;
 };
 

@@ -34,6 +34,10 @@ class PageTable {
     Geometry const geometry = format.geometry();
     auto const root = frames.allocate(geometry.root_bytes());
     if (!root) return Error{Errc::no_memory, Argument::frames, geometry.root_bytes() / geometry.table_bytes()};
+    if (root->raw() >> format.output_bits() != 0) {
+      frames.release(*root, geometry.root_bytes());
+      return misplaced(*root);
+    }
     Entry* const entries = frames.view(*root);
     for (std::size_t i = 0; i != geometry.root_bytes() / sizeof(Entry); ++i) entries[i] = 0;
     frames.word(*root) = 0;
@@ -59,10 +63,10 @@ class PageTable {
   const Geometry& geometry() const { return tree_.geometry; }
   Hook& hook() { return tree_.hook; }
 
-  // ---- changes
-  // ------------------------------------------------------------------------------------------------------- Errors:
-  // misaligned, invalid_param (size 0 where something is to be mapped; past 2^64), out_of_range (of the guest's or the
-  // host's addresses), unsupported (attributes), no_memory (with the number of frames needed), busy.
+  // ---- changes ----
+  //
+  // Errors: misaligned, invalid_param (size 0 where something is to be mapped; past 2^64), out_of_range (of the guest's
+  // or the host's addresses, or of a frame's), unsupported (attributes), no_memory (with the frames needed), busy.
 
   /// With the largest leaves that fit. already_mapped, naming the leaf in the way, over anything present.
   Result<> map(GuestRange range, HostPhys to, const Attr& attr) { return apply(Map{range, to, attr}); }
@@ -118,14 +122,14 @@ class PageTable {
   /// when there is none. Rights only grow: no shootdown, but this CPU may have cached the old ones.
   Result<bool> lift_protection(GuestPhys at) {
     SLAT_TRY(ready());
-    auto const found = slot_of(at);
-    Entry const e = tree_.load(found);
-    if (!found.live || e == 0 || tree_.format.kind(found.level, e) != Kind::leaf) return false;
-    Entry const next = tree_.format.unprotected(found.level, e);
+    if (at.raw() >= tree_.geometry.input_size()) return Error{Errc::out_of_range, Argument::start, at.raw()};
+    auto const [slot, e] = slot_of(at);
+    if (e == 0 || tree_.format.kind(slot.level, e) != Kind::leaf) return false;
+    Entry const next = tree_.format.unprotected(slot.level, e);
     if (next == e) return false;
     Edit const scope{tree_};
     tree_.begin_call();
-    tree_.put(found, next, detail::Step::recast);
+    tree_.put(slot, next, detail::Step::recast);
     return true;
   }
 
@@ -155,10 +159,12 @@ class PageTable {
   /// not depend on each other: no two on the same block. What was reserved and not used goes back at the end.
   class Transaction {
    public:
-    explicit Transaction(PageTable& table) : table_{&table}, scope_{table.tree_} {}
+    explicit Transaction(PageTable& table) : table_{&table}, scope_{table.tree_} {
+      if (!table.tree_.in_hook) table.tree_.begin_call();
+    }
     Transaction(const Transaction&) = delete;
     Transaction& operator=(const Transaction&) = delete;
-    ~Transaction() { tree().reserve.release_all(*tree().frames, tree().geometry.table_bytes()); }
+    ~Transaction() { reserve_.release_all(*tree().frames, tree().geometry.table_bytes()); }
 
     /// busy: called from inside the table's own hook.
     Result<> ready() const { return table_->ready(); }
@@ -170,16 +176,20 @@ class PageTable {
       for (std::uint64_t i = 0; i != needed; ++i) {
         auto const frame = tree().frames->allocate(tree().geometry.table_bytes());
         if (!frame) return Error{Errc::no_memory, Argument::frames, needed, change.range};
-        tree().reserve.push(*tree().frames, *frame);
+        reserve_.push(*tree().frames, *frame);
+        if (!table_->fits(*frame)) return misplaced(*frame);
       }
       return {};
     }
     /// Does what was planned.
     template <class Change>
     void commit(const Change& change) {
-      tree().begin_call();
+      auto* const outer = std::exchange(tree().reserve, &reserve_);
       detail::Committer{tree()}(change);
+      tree().reserve = outer;
     }
+    /// Whether a range is aligned and inside the input size, whatever is there.
+    Result<> check(GuestRange range) const { return detail::Planner{table_->tree_}.check_range(range); }
     /// Has `source` paid after this edit's invalidation.
     void owe(Owed& source) { source.join(tree().owed); }
     PageTable& table() const { return *table_; }
@@ -189,6 +199,7 @@ class PageTable {
 
     PageTable* table_;
     Edit scope_;  // ends after the reserve has gone back
+    detail::FrameList reserve_;
   };
 
   // ---- reading back ----
@@ -197,8 +208,8 @@ class PageTable {
   /// is absent, with an empty range.
   Leaf query(GuestPhys at) const {
     if (at.raw() >= tree_.geometry.input_size()) return {};
-    auto const slot = slot_of(at);
-    return decode(slot, tree_.load(slot), Kind::leaf);
+    auto const [slot, e] = slot_of(at);
+    return decode(slot, e, Kind::leaf);
   }
 
   /// Calls visit(const Leaf&) for every leaf that `range` touches, in order. A leaf that hardware cannot reach, because
@@ -241,7 +252,7 @@ class PageTable {
     if (!alive_) return;
     alive_ = false;
     GuestRange const all{GuestPhys{0}, tree_.geometry.input_size()};
-    if (tree_.used(tree_.root) != 0) {
+    if (tree_.ever_linked) {
       Edit const scope{tree_};
       detail::Committer{tree_}(Unmap{all});
       tree_.stale.add_everything();
@@ -249,14 +260,23 @@ class PageTable {
     tree_.frames->release(tree_.root, tree_.geometry.root_bytes());
   }
 
-  /// The slot at which a walk for `at` ends: a leaf, or nothing, or broken.
-  detail::Slot slot_of(GuestPhys at) const {
+  /// Entries hold host addresses of output_bits(): a frame beyond is refused, never truncated.
+  bool fits(HostPhys frame) const { return frame.raw() >> tree_.format.output_bits() == 0; }
+  static Error misplaced(HostPhys frame) { return {Errc::out_of_range, Argument::host, frame.raw()}; }
+
+  struct Found {
+    detail::Slot slot;
+    Entry entry;
+  };
+  /// Where a walk for `at` ends: at a leaf, at nothing, or at a broken slot. Each entry is loaded once: beside a writer
+  /// a second look may find something else.
+  Found slot_of(GuestPhys at) const {
     auto table = tree_.root;
     for (Level level = tree_.geometry.root;; --level) {
       Entry* const entry = tree_.frames->view(table) + tree_.geometry.index(at, level);
       detail::Slot const slot{table, level, tree_.geometry.slot(at, level), entry, true};
       Entry const e = tree_.load(slot);
-      if (e == 0 || tree_.format.kind(level, e) != Kind::table) return slot;
+      if (e == 0 || tree_.format.kind(level, e) != Kind::table) return {slot, e};
       table = tree_.format.address(level, e);
     }
   }

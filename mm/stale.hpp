@@ -50,14 +50,18 @@ class Stale {
     if (everything_) return;
     Range joined{range, level, tables};
     // Joining keeps the list short; where one part owes table pointers and the other does not, neighbours stay apart.
-    std::size_t kept = 0;
-    for (auto const& known : ranges()) {
-      if (joins(known, joined))
-        absorb(joined, known);
-      else
-        ranges_[kept++] = known;
+    // A range that has grown may reach others.
+    for (bool grew = true; grew;) {
+      std::size_t kept = 0;
+      for (auto const& known : ranges()) {
+        if (joins(known, joined))
+          absorb(joined, known);
+        else
+          ranges_[kept++] = known;
+      }
+      grew = kept != count_;
+      count_ = kept;
     }
-    count_ = kept;
     if (count_ == capacity) return add_everything(only_rights);
     ranges_[count_++] = joined;
   }

@@ -63,15 +63,16 @@ class Tree {
   Hook hook;
   HostPhys root;
 
-  Stale stale;           // what this edit owes
-  Stale stale_before;    // what it owed when the present call began
-  FrameList reserve;     // planned for, not linked yet
-  FrameList unlinked;    // tables to release once the invalidation returned
-  Owed* owed = nullptr;  // page sources to pay then
-  unsigned edits = 0;    // open scopes; the outermost settles
-  unsigned breaks = 0;   // slots broken by this call since it last settled
+  Stale stale;                   // what this edit owes
+  Stale stale_before;            // what it owed when the present call began
+  FrameList* reserve = nullptr;  // of the transaction that is committing: planned for, not linked yet
+  FrameList unlinked;            // tables to release once the invalidation returned
+  Owed* owed = nullptr;          // page sources to pay then
+  unsigned edits = 0;            // open scopes; the outermost settles
+  unsigned breaks = 0;           // slots broken by this call since it last settled
   bool in_hook = false;
   bool unpublished = false;
+  bool ever_linked = false;  // so hardware that has the root may have found something in it
 
   // ---- slots ----
 
@@ -145,7 +146,7 @@ class Tree {
   // ---- frames ----
 
   /// A frame from the reserve, with undefined content. What was planned is always there.
-  HostPhys take() { return reserve.pop(*frames); }
+  HostPhys take() { return reserve->pop(*frames); }
 
   /// Gives back at once what hardware never saw.
   void release_subtree(HostPhys table, Level level) {
@@ -191,6 +192,7 @@ class Tree {
   }
 
   void publish() {
+    ever_linked = true;
     in_hook = true;
     hook.publish();
     in_hook = false;
@@ -211,7 +213,7 @@ class Tree {
     if (level == 0) return;
     Entry* const entries = frames->view(table);
     for (std::size_t i = 0; i != geometry.entries(level); ++i)
-      if (Entry const e = entries[i]; meaning(level, e) == Kind::table) body(e);
+      if (Entry const e = load(entries + i); meaning(level, e) == Kind::table) body(e);
   }
 
   bool same_translation(Level level, Entry old, Entry next) const {

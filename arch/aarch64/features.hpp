@@ -56,12 +56,12 @@ constexpr unsigned field(std::uint64_t reg, unsigned low) { return static_cast<u
 // TGran*_2 speak of stage 2: 0 says "as at stage 1", 1 "no", 2 and 3 "yes".
 constexpr bool stage2_granule(unsigned stage2, bool stage1) { return stage2 == 0 ? stage1 : stage2 >= 2; }
 
-// Makers who say that level 2 never aborts: Arm's Cortex-X4 from r0p3 on. Neoverse V3 said so too until erratum
-// 3053180.
+// Makers who say that level 2 never aborts: Arm's Cortex-X4 from r0p3 on, as far as r0 goes. Neoverse V3 said so too
+// until erratum 3053180.
 constexpr bool never_conflicts(std::uint64_t midr) {
   constexpr std::uint64_t implementer_and_part = 0xFF00'FFF0;
   auto const revision = (midr >> 16 & 0xF0) | (midr & 0xF);
-  return (midr & implementer_and_part) == 0x4100'D820 && revision >= 0x03;
+  return (midr & implementer_and_part) == 0x4100'D820 && revision >= 0x03 && revision <= 0x0F;
 }
 
 }  // namespace detail

@@ -117,6 +117,62 @@ FORMAT_TEST(BackendsTest, AWriteAfterAHarvestIsLetThroughAndHarvestedAgain) {
   EXPECT_TRUE(this->set.audit(this->table));
 }
 
+FORMAT_TEST(BackendsTest, AReadAfterAHarvestIsNoWrite) {
+  ASSERT_TRUE(this->set.map({this->gpa(16), PAGES(4), rw, Linear{this->hpa(512)}}, this->table));
+  auto const harvest = [&] {
+    std::size_t runs = 0;
+    EXPECT_TRUE(this->set.harvest(
+        {this->gpa(0), PAGES(64)}, [&](GuestRange) { ++runs; }, this->table));
+    return runs;
+  };
+  (void)harvest();
+  EXPECT_EQ(*this->set.resolve(this->gpa(18), Prot::r, this->table), Resolution::spurious);
+  EXPECT_EQ(harvest(), 0u);
+}
+
+FORMAT_TEST(BackendsTest, AFaultThatAreaAndTableDisagreeAboutIsAnErrorAndNoLoop) {
+  ASSERT_TRUE(this->set.map({this->gpa(16), PAGES(4), rw, Linear{this->hpa(512)}}, this->table));
+  ASSERT_TRUE(this->table.protect({this->gpa(16), PAGES(1)}, ro));
+  EXPECT_EQ(this->set.resolve(this->gpa(16), Prot::w, this->table).error().code, Errc::bad_state);
+}
+
+FORMAT_TEST(BackendsTest, APageSourceFeedsOneTableAtATime) {
+  RecordingFrames frames_of_other{this->recorder, this->geometry.table_bytes(), 32, HostPhys{0x6'0000'0000}};
+  auto other = *TestFixture::Table::create(this->make(), frames_of_other, RecordingHook{this->recorder});
+  typename TestFixture::Set others;
+  ASSERT_TRUE(this->set.map({this->gpa(16), PAGES(4), rw, Lazy{this->source}}, this->table));
+  ASSERT_TRUE(others.map({this->gpa(16), PAGES(4), rw, Lazy{this->source}}, other));
+  ASSERT_EQ(*this->set.resolve(this->gpa(16), Prot::r, this->table), Resolution::mapped);
+  EXPECT_EQ(others.resolve(this->gpa(16), Prot::r, other).error().code, Errc::bad_state);
+  ASSERT_TRUE(this->set.clear(this->table));
+  EXPECT_EQ(*others.resolve(this->gpa(16), Prot::r, other), Resolution::mapped);
+  ASSERT_TRUE(others.clear(other));
+}
+
+FORMAT_TEST(BackendsTest, WhereNoLargePageIsLeftALazyAreaIsPopulatedByTheGranule) {
+  typename TestFixture::Source large{this->frames, this->page(), this->page() * 4};
+  ASSERT_TRUE(this->set.map({this->gpa(16), PAGES(16), rw, Lazy{large}}, this->table));
+  // Every other frame is taken: no four are free side by side.
+  std::vector<HostPhys> taken;
+  while (auto const frame = this->frames.allocate(this->page())) taken.push_back(*frame);
+  for (std::size_t i = 0; i < taken.size(); i += 2) this->frames.release(taken[i], this->page());
+  EXPECT_EQ(*this->set.resolve(this->gpa(17), Prot::r, this->table), Resolution::mapped);
+  EXPECT_EQ(this->table.query(this->gpa(17)).range.size, this->page());
+  EXPECT_EQ(large.in_use(), 1u);
+  ASSERT_TRUE(this->set.clear(this->table));
+}
+
+FORMAT_TEST(BackendsTest, ADeviceAreaMayHaveAttributesThatNoEntryCouldHave) {
+  EXPECT_TRUE(this->set.map({this->gpa(16), PAGES(1), {Prot::none, Memory::device}, Device{}}, this->table));
+  EXPECT_EQ(this->set.map({this->gpa(17) + 1, PAGES(1), rw, Device{}}, this->table).error().code, Errc::misaligned);
+}
+
+FORMAT_TEST(BackendsTest, AMisalignedRangeIsRefusedWhateverItTouches) {
+  EXPECT_EQ(this->set.unmap(this->gpa(16) + 1, PAGES(1), this->table).error().code, Errc::misaligned);
+  auto const same = [](Attr a) { return std::optional{a}; };
+  EXPECT_EQ(this->set.protect(this->gpa(16), 5, same, this->table).error().code, Errc::misaligned);
+}
+
 FORMAT_TEST(BackendsTest, PagesOfALazyAreaComeBackOnlyAfterTheInvalidation) {
   ASSERT_TRUE(this->set.map({this->gpa(16), PAGES(16), rw, Lazy{this->source}}, this->table));
   for (auto n : {16u, 17u, 20u, 31u})

@@ -3,8 +3,7 @@
 // The one list of formats that typed suites run on: every granule, depth and feature that changes what an edit must do.
 // A new architecture adds a few structs here and its tests are written.
 //
-//   template <class V> class PageTableTest : public ::testing::Test { ... V::make() ... };
-//   TYPED_TEST_SUITE(PageTableTest, slat::test::Formats, slat::test::FormatName);
+// format_suite.hpp says how a suite runs on it.
 
 #include <gtest/gtest.h>
 

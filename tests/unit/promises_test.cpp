@@ -278,6 +278,15 @@ FORMAT_TEST(Promise, ATableFrameIsReleasedOnlyAfterTheInvalidationThatCoversIt) 
 
 // ---- P5 ----
 
+FORMAT_TEST(Promise, ManyAreasInOneCallBreakNoMoreThanOne) {
+  // More areas than Stale has ranges, and a block that the range cuts.
+  for (unsigned n = 0; n != 20; ++n)
+    ASSERT_TRUE(this->map({this->at(1, 2 * n), this->page()}, this->ram() + n * this->page(), rw));
+  ASSERT_TRUE(this->map({this->at(2), this->block()}, HostPhys{this->ram().raw() + this->block()}, rw));
+  ASSERT_TRUE(this->protect(GuestRange::between(this->at(1), this->at(2, 2)), ro));
+  EXPECT_EQ(this->recorder().shootdowns(), 1u);
+}
+
 FORMAT_TEST(Promise, BreakBeforeMakeHoldsAcrossTheCallsOfAWiderEdit) {
   ASSERT_TRUE(this->map({this->at(1), this->block() * 3}, this->ram(), rwx));
   {
@@ -541,6 +550,110 @@ FORMAT_TEST(Promise, AHookThatCallsBackIsBusyAndNothingHappens) {
   for (auto const answer : answers) EXPECT_EQ(answer, Errc::busy);
   EXPECT_EQ(areas.len(), 2u);
   EXPECT_TRUE(areas.audit(knotted));
+}
+
+FORMAT_TEST(Promise, AHookThatCallsBackTakesNothingFromTheCallAroundIt) {
+  using Knotted = PageTable<Format, RecordingFrames, CallingBack>;
+  constexpr unsigned blocks = 600;
+  Recorder quiet;
+  RecordingFrames frames{quiet, this->geometry.table_bytes(), blocks + 40};
+  std::function<void()> call = [] {};
+  auto knotted = *Knotted::create(this->make(), frames, CallingBack{&call});
+  GuestRange const range{GuestPhys{0}, blocks * this->block()};
+  ASSERT_TRUE(knotted.map(range, HostPhys{this->ram().raw() + this->block()}, rwx));
+  // Where blocks break, the hook runs while most of the split is still to come.
+  call = [&] { EXPECT_TRUE(knotted.unmap({GuestPhys{0}, this->page()}).error() == Errc::busy); };
+  ASSERT_TRUE(knotted.split(range));
+  call = [] {};
+  EXPECT_EQ(knotted.query(GuestPhys{0} + (blocks - 1) * this->block()).level, 0u);
+  EXPECT_TRUE(knotted.audit());
+}
+
+FORMAT_TEST(Promise, OtherCallsTakeNothingFromWhatATransactionHasReserved) {
+  GuestRange const range{this->at(1), this->page()};
+  auto const planned_around_another = [&]() -> Result<> {
+    typename TestFixture::Table::Transaction transaction{this->table()};
+    Map const change{range, this->ram(), rw};
+    SLAT_TRY(transaction.plan(change));
+    SLAT_TRY(this->table().unmap({this->at(8), this->block()}));
+    this->oracle.frames().fail_after(0);
+    transaction.commit(change);
+    this->oracle.frames().never_fail();
+    return {};
+  };
+  ASSERT_TRUE(this->oracle.perform("transaction", Change::map(range, this->ram(), rw), planned_around_another));
+  EXPECT_EQ(this->table().query(this->at(1)).attr, rw);
+  ASSERT_TRUE(this->oracle.unmap(range));
+}
+
+FORMAT_TEST(Promise, FramesBeyondTheOutputSizeAreRefusedAndNotTruncated) {
+  Recorder quiet;
+  auto const beyond = HostPhys{std::uint64_t{1} << this->make().output_bits()};
+  RecordingFrames frames{quiet, this->geometry.table_bytes(), 64, beyond};
+  auto const refused = TestFixture::Table::create(this->make(), frames, RecordingHook{quiet});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::out_of_range);
+  EXPECT_EQ(frames.in_use(), 0u);
+
+  // The root is the last that fits; the next frame is not.
+  RecordingFrames edge{quiet, this->geometry.table_bytes(), 64, beyond - this->geometry.root_bytes()};
+  auto table = *TestFixture::Table::create(this->make(), edge, RecordingHook{quiet});
+  if (this->geometry.root == 0) return;
+  EXPECT_EQ(table.map({GuestPhys{0}, this->page()}, this->ram(), rw).error().code, Errc::out_of_range);
+  EXPECT_EQ(table.tables(), 1u);
+}
+
+FORMAT_TEST(Promise, AWriteFaultBeyondTheInputSizeIsRefusedAndNotTruncated) {
+  ASSERT_TRUE(this->map({this->at(1), this->page()}, this->ram(), rw));
+  ASSERT_TRUE(this->oracle.harvest({this->at(1), this->page()}, {false, true}));
+  auto const before = this->table().query(this->at(1)).age;
+  auto const beyond = GuestPhys{this->geometry.input_size()} + this->at(1).raw();
+  EXPECT_EQ(this->table().lift_protection(beyond).error().code, Errc::out_of_range);
+  EXPECT_EQ(this->table().query(this->at(1)).age, before);
+}
+
+/// Frames that run `between` before each load.
+struct Interposed : RecordingFrames {
+  using RecordingFrames::RecordingFrames;
+  Entry load(const Entry* entry) noexcept {
+    auto const value = RecordingFrames::load(entry);
+    if (auto const act = std::exchange(*after, nullptr)) act();
+    return value;
+  }
+  std::unique_ptr<std::function<void()>> after = std::make_unique<std::function<void()>>();
+};
+
+FORMAT_TEST(Promise, AReaderBesideTheWriterSeesWhatWasOrWhatWillBe) {
+  using Watched = PageTable<Format, Interposed, RecordingHook>;
+  for (unsigned loads = 0; loads != 5; ++loads) {
+    Recorder quiet;
+    Interposed frames{quiet, this->geometry.table_bytes(), 64};
+    auto table = *Watched::create(this->make(), frames, RecordingHook{quiet});
+    GuestRange const range{this->at(1), this->block()};
+    ASSERT_TRUE(table.map(range, this->ram(), rwx));
+    // The writer divides the block after the reader's load of this number.
+    std::function<void()> later = [&, left = loads]() mutable {
+      if (left-- == 0)
+        ASSERT_TRUE(table.split(range));
+      else
+        *frames.after = later;
+    };
+    *frames.after = later;
+    auto const seen = table.query(this->at(1, 3));
+    *frames.after = nullptr;
+    if (seen.kind == Kind::broken) continue;
+    ASSERT_EQ(seen.kind, Kind::leaf);
+    EXPECT_EQ(seen.host_of(this->at(1, 3)), this->ram() + 3 * this->page()) << "after load " << loads;
+    EXPECT_EQ(seen.attr, rwx);
+  }
+}
+
+FORMAT_TEST(Promise, ATableThatDiesEmptyIsStillForgottenOnce) {
+  ASSERT_TRUE(this->oracle.map({this->at(1), this->page()}, this->ram(), rwx));
+  ASSERT_TRUE(this->oracle.unmap({this->at(1), this->page()}));
+  this->oracle.destroy();
+  this->alive = false;
+  EXPECT_EQ(this->recorder().shootdowns(), 2u) << "a CPU may still have the root";
 }
 
 FORMAT_TEST(Promise, ATableThatDiesInvalidatesEverythingOnceAndGivesAllBack) {
