@@ -15,6 +15,9 @@
 // An invalidation takes a leaf away when its range covers all of the leaf, and names its level, an unknown level, or
 // tables; it takes a table pointer away when it names tables. Whatever is stale and stays is a violation, so that after
 // each invalidation only the live tables are cached.
+//
+// Not modelled: entries that combine both stages, the contiguous bit and nT, access rights of table entries, and
+// readers in other threads. Stores through view() into a live table are seen only by check_tables().
 
 #include <cstddef>
 #include <cstdint>
