@@ -75,7 +75,7 @@ TEST(Features, BbmLevelTwoIsBelievedOnRequestOrFromListedCpus) {
     return id;
   };
   EXPECT_EQ(features(with_midr(0x410F'D823)).bbm, 2u) << "Cortex-X4 r0p3";
-  EXPECT_EQ(features(with_midr(0x411F'D820)).bbm, 2u) << "r1p0";
+  EXPECT_EQ(features(with_midr(0x411F'D820)).bbm, 0u) << "r1p0, of which nothing is said";
   EXPECT_EQ(features(with_midr(0x410F'D822)).bbm, 0u) << "r0p2";
   EXPECT_EQ(features(with_midr(0x410F'D842)).bbm, 0u) << "Neoverse V3, withdrawn";
   EXPECT_EQ(features(with_midr(0x510F'D823)).bbm, 0u) << "another maker";
