@@ -278,15 +278,6 @@ FORMAT_TEST(Promise, ATableFrameIsReleasedOnlyAfterTheInvalidationThatCoversIt) 
 
 // ---- P5 ----
 
-FORMAT_TEST(Promise, ManyAreasInOneCallBreakNoMoreThanOne) {
-  // More areas than Stale has ranges, and a block that the range cuts.
-  for (unsigned n = 0; n != 20; ++n)
-    ASSERT_TRUE(this->map({this->at(1, 2 * n), this->page()}, this->ram() + n * this->page(), rw));
-  ASSERT_TRUE(this->map({this->at(2), this->block()}, HostPhys{this->ram().raw() + this->block()}, rw));
-  ASSERT_TRUE(this->protect(GuestRange::between(this->at(1), this->at(2, 2)), ro));
-  EXPECT_EQ(this->recorder().shootdowns(), 1u);
-}
-
 FORMAT_TEST(Promise, BreakBeforeMakeHoldsAcrossTheCallsOfAWiderEdit) {
   ASSERT_TRUE(this->map({this->at(1), this->block() * 3}, this->ram(), rwx));
   {
@@ -550,6 +541,31 @@ FORMAT_TEST(Promise, AHookThatCallsBackIsBusyAndNothingHappens) {
   for (auto const answer : answers) EXPECT_EQ(answer, Errc::busy);
   EXPECT_EQ(areas.len(), 2u);
   EXPECT_TRUE(areas.audit(knotted));
+}
+
+FORMAT_TEST(Promise, ManyAreasInOneCallBreakNoMoreThanTheFormatDemands) {
+  using Watched = PageTable<Format, RecordingFrames, CallingBack>;
+  Recorder quiet;
+  RecordingFrames frames{quiet, this->geometry.table_bytes(), 40};
+  std::function<void()> look = [] {};
+  auto watched = *Watched::create(this->make(), frames, CallingBack{&look});
+  MemorySet<Attr, Watched, Backends<Watched, PageSource<RecordingFrames>>> areas;
+  // More areas than Stale has ranges, and a block that the range cuts.
+  for (unsigned n = 0; n != 20; ++n)
+    ASSERT_TRUE(areas.map({this->at(1, 2 * n), this->page(), rw, Linear{this->ram() + n * this->page()}}, watched));
+  auto const host = HostPhys{this->ram().raw() + this->block()};
+  ASSERT_TRUE(areas.map({this->at(2), this->block(), rw, Linear{host}}, watched));
+  auto const e = watched.query(this->at(2)).entry;
+  auto const& format = watched.format();
+  auto const expected = format.swap(1, e, format.table(1, host)) == Swap::break_ ? Kind::broken : Kind::leaf;
+  std::vector<Kind> seen;
+  look = [&] { seen.push_back(watched.query(this->at(2, 5)).kind); };
+  auto const range = GuestRange::between(this->at(1), this->at(2, 2));
+  ASSERT_TRUE(areas.protect(
+      range.begin, range.size, [](Attr) { return std::optional{ro}; }, watched));
+  look = [] {};
+  ASSERT_GE(seen.size(), 2u);
+  EXPECT_EQ(seen[1], expected) << "outside the range, and no earlier call owes anything";
 }
 
 FORMAT_TEST(Promise, AHookThatCallsBackTakesNothingFromTheCallAroundIt) {
