@@ -62,6 +62,9 @@ foreach(file IN LISTS sources)
   static_check(tidy ${file} ${scripts}/tidy ${file})
 endforeach()
 
+# Commands: what they answer to bad arguments.
+static_check(commands refusals ${scripts}/commands)
+
 # Consumers: the library as other projects get it, running the README's own example.
 static_check(consumer installed ${scripts}/consumer installed)
 static_check(consumer fetched ${scripts}/consumer fetched)
