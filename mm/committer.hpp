@@ -217,39 +217,68 @@ class Committer {
 
   // ---- coalescing ----
 
+  /// Decided from the top, so that the highest slot that becomes a leaf does so by one step, whatever is below it.
   void coalesce(HostPhys table, Level level, GuestRange range, bool live) {
     if (level == 0) return;
     tree_.each(table, level, range, live, [&](const Slot& slot, Entry e, GuestRange part) {
       if (tree_.meaning(level, e) != Kind::table) return true;
       auto const below = tree_.format.address(level, e);
       bool const linked = live && !tree_.broken(level, e);
-      coalesce(below, level - 1, part, linked);
-      if (part != slot.span) return true;
-      if (auto const block = united(below, level, linked)) tree_.put(slot, *block, Step::unite);
+      if (auto const block = part == slot.span ? united(below, level, linked) : std::nullopt)
+        tree_.put(slot, *block, Step::unite);
+      else
+        coalesce(below, level - 1, part, linked);
       return true;
     });
   }
 
-  /// The leaf at `level` that translates as `table` below it does, if there is one.
+  /// The leaf at `level` that translates as all that hangs in `table` below it does, if there is one.
   std::optional<Entry> united(HostPhys table, Level level, bool live) const {
     auto const& format = tree_.format;
-    auto const below = level - 1;
-    Entry* const entries = tree_.frames->view(table);
-    auto const read = [&](std::size_t i) { return tree_.mended(below, live ? tree_.load(entries + i) : entries[i]); };
-    auto const count = geometry_.entries(below);
-    Entry const first = read(0);
-    if (tree_.used(table) != count || tree_.meaning(below, first) != Kind::leaf) return {};
-    if (level > format.top_leaf(format.attr(below, first))) return {};
-    if (!format.address(below, first).aligned_to(geometry_.span(level))) return {};
-    Entry const block = format.parent(level, format.plain(below, first));
+    auto const [bottom, first] = first_leaf(table, level - 1, live);
+    if (first == 0 || level > format.top_leaf(format.attr(bottom, first))) return {};
+    if (!format.address(bottom, first).aligned_to(geometry_.span(level))) return {};
+    Entry block = format.plain(bottom, first);
+    for (auto above = bottom + 1; above <= level; ++above) block = format.parent(above, block);
     Age age{};
-    for (std::size_t i = 0; i != count; ++i) {
-      Entry const e = read(i);
-      if (tree_.meaning(below, e) != Kind::leaf || format.plain(below, e) != format.child(level, block, i)) return {};
-      age = age | format.age(below, e);
-    }
+    if (!divides(block, level, table, live, age)) return {};
     // Hardware may set a mark in the table after it was read here and before it is unlinked: assume that it did.
     return format.aged(level, block, live ? age | format.hardware_age() : age);
+  }
+
+  /// Whether `table` translates as the leaf `block` of `level`, which has no marks. Adds its leaves' marks to `age`.
+  bool divides(Entry block, Level level, HostPhys table, bool live, Age& age) const {
+    auto const& format = tree_.format;
+    auto const below = level - 1;
+    auto const count = geometry_.entries(below);
+    if (tree_.used(table) != count) return false;
+    for (std::size_t i = 0; i != count; ++i) {
+      Entry const e = read(table, i, live);
+      Entry const meant = tree_.mended(below, e);
+      Entry const part = format.child(level, block, i);
+      if (format.kind(below, meant) == Kind::table) {
+        if (!divides(part, below, format.address(below, meant), live && meant == e, age)) return false;
+      } else {
+        if (format.plain(below, meant) != part) return false;
+        age = age | format.age(below, meant);
+      }
+    }
+    return true;
+  }
+
+  struct Found {
+    Level level;
+    Entry entry;  // as it is or will be; 0: none
+  };
+  Found first_leaf(HostPhys table, Level level, bool live) const {
+    Entry const e = read(table, 0, live);
+    Entry const meant = tree_.mended(level, e);
+    if (meant == 0 || tree_.format.kind(level, meant) == Kind::leaf) return {level, meant};
+    return first_leaf(tree_.format.address(level, meant), level - 1, live && meant == e);
+  }
+  Entry read(HostPhys table, std::size_t i, bool live) const {
+    Entry* const entry = tree_.frames->view(table) + i;
+    return live ? tree_.load(entry) : *entry;
   }
 
   // ---- harvest ----

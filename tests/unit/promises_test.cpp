@@ -324,6 +324,9 @@ FORMAT_TEST(Promise, NothingOutsideTheRangeLosesItsTranslationItsRightsOrItsMark
   this->oracle.tlb().use(this->at(1, 2), false);
   ASSERT_TRUE(this->protect({this->at(1, 3), this->page() * 2}, ro));
   ASSERT_TRUE(this->unmap({this->at(1, 6), this->page()}));
+  ASSERT_TRUE(this->unmap({this->at(2, 3), this->page()}));  // of a block that was whole until then
+  EXPECT_EQ(this->table().query(this->at(2, 4)).host_of(this->at(2, 4)),
+            this->ram() + this->block() + 4 * this->page());
   for (auto n : {0u, 4u, 9u}) EXPECT_TRUE(this->table().query(this->at(1, n)).age.dirty) << n;
   EXPECT_EQ(this->table().query(this->at(1, 9)).attr, rwx);
   EXPECT_EQ(this->table().query(this->at(1, 9)).host_of(this->at(1, 9)), this->ram() + 9 * this->page());
@@ -380,6 +383,30 @@ FORMAT_TEST(Promise, MemoryIsTheMinimumForTheLeavesInUseAndCoalescingRestoresIt)
                                    [&] { return this->set.coalesce(area.begin, area.size, this->table()); }));
   EXPECT_EQ(this->table().tables(), minimum);
   EXPECT_EQ(this->table().query(this->at(1)).level, 1u);
+
+  // One page of the largest leaf there is: one table for each level on the way to it.
+  auto const largest = this->geometry.span(this->geometry.top_leaf);
+  GuestRange const whole{GuestPhys{2 * largest}, largest};
+  ASSERT_TRUE(this->map(whole, HostPhys{this->ram().raw() * 8}, rwx));
+  auto const before = this->table().tables();
+  ASSERT_TRUE(this->protect({whole.begin + this->page(), this->page()}, ro));
+  EXPECT_EQ(this->table().tables(), before + this->geometry.top_leaf);
+}
+
+FORMAT_TEST(Promise, CoalescingIsOneStepAtTheHighestSlotHoweverDeepItWas) {
+  auto const top = this->geometry.top_leaf;
+  auto const span = this->geometry.span(top);
+  GuestRange const range{GuestPhys{span}, span};
+  ASSERT_TRUE(this->map(range, HostPhys{this->ram().raw() * 8}, rwx));
+  ASSERT_TRUE(this->oracle.split(range));
+  EXPECT_EQ(this->table().query(range.begin).level, 0u);
+  auto const stores = this->recorder().stores();
+  auto const shootdowns = this->recorder().shootdowns();
+  ASSERT_TRUE(this->oracle.coalesce(range));
+  EXPECT_EQ(this->table().query(range.begin).level, top);
+  EXPECT_EQ(this->recorder().shootdowns(), shootdowns + 1);
+  EXPECT_LE(this->recorder().stores(), stores + 2) << "broken, and made";
+  EXPECT_EQ(this->named(), text(range) + " any tables");
 }
 
 FORMAT_TEST(Promise, AChangeTouchesOnlyTheTablesOnItsWay) {
@@ -506,6 +533,29 @@ FORMAT_TEST(Promise, WhatWasWrittenCanBeReadBack) {
   EXPECT_NE(dump.find(" -> " + hex(this->ram().raw()) + " "), std::string::npos) << dump;
   EXPECT_NE(dump.find("r-- normal sw3"), std::string::npos) << dump;
   EXPECT_NE(dump.find("rw- device"), std::string::npos) << dump;
+}
+
+FORMAT_TEST(Promise, AccessedAndDirtyMarksCanBeReadBack) {
+  // A table that no hardware walks: marks are only where this puts them.
+  Recorder quiet;
+  RecordingFrames frames{quiet, this->geometry.table_bytes(), 40};
+  auto still = *TestFixture::Table::create(this->make(), frames, RecordingHook{quiet});
+  GuestRange const both{this->at(1), 2 * this->page()}, written{this->at(1), this->page()};
+  ASSERT_TRUE(still.map(both, this->ram(), rw));
+  ASSERT_TRUE(still.harvest(both, {false, true}, [](GuestRange) {}));
+  ASSERT_TRUE(still.replace(written, this->ram(), rw));  // born dirty
+  EXPECT_EQ(still.query(this->at(1)).age, (Age{true, true}));
+  EXPECT_FALSE(still.query(this->at(1, 1)).age.dirty);
+  std::vector<bool> visited;
+  still.visit([&](const Leaf& leaf) { visited.push_back(leaf.age.dirty); });
+  EXPECT_EQ(visited, (std::vector{true, false}));
+  std::string dump;
+  auto const append = [&dump](std::string_view piece) { dump += piece; };
+  still.dump(append);
+  EXPECT_NE(dump.find("rw- normal  AD\n"), std::string::npos) << dump;
+  EXPECT_NE(dump.find(this->make().hardware_age().accessed ? "rw- normal  --\n" : "rw- normal  A-\n"),
+            std::string::npos)
+      << dump;
 }
 
 // ---- scopes and hooks ----
