@@ -1,6 +1,9 @@
 // Areas of three kinds over a real table: what a fault does, where pages go, and what audit() sees.
 
+#include <vector>
+
 #include <slat/mm/backends.hpp>
+#include <slat/mm/frame_pool.hpp>
 #include <slat/mm/memory_set.hpp>
 
 #include "oracle/recorder.hpp"
@@ -188,6 +191,32 @@ FORMAT_TEST(BackendsTest, PagesOfALazyAreaComeBackOnlyAfterTheInvalidation) {
   EXPECT_EQ(this->source.in_use(), 0u);
   EXPECT_EQ(this->recorder.shootdowns(), 2u);
   EXPECT_TRUE(this->set.audit(this->table));
+}
+
+// Pages that were given out one by one may go as the one block that they became.
+TEST(Backends, PagesOfALazyAreaThatBecameABlockAllComeBack) {
+  constexpr std::uint64_t page = 4_KiB;
+  std::vector<std::byte> memory(6_MiB);
+  auto const unaligned = -reinterpret_cast<std::uintptr_t>(memory.data()) % 2_MiB;
+  FramePool pages{std::span{memory}.subspan(unaligned, 4_MiB), HostPhys{1_GiB}, page};
+  while (pages.capacity() - pages.used() != 512) ASSERT_TRUE(pages.allocate(page));  // an aligned block is left
+  Recorder recorder;
+  RecordingFrames frames{recorder, page, 16};
+  using Table = PageTable<x86_64::Ept, RecordingFrames, RecordingHook>;
+  auto table = *Table::create(Ept4::make(), frames, RecordingHook{recorder});
+  PageSource<FramePool> source{pages, page, page};
+  MemorySet<Attr, Table, Backends<Table, PageSource<FramePool>>> set;
+  ASSERT_TRUE(set.map({GuestPhys{2_MiB}, 2_MiB, rw, Lazy{source}}, table));
+  for (std::uint64_t at = 2_MiB; at != 4_MiB; at += page)
+    ASSERT_EQ(*set.resolve(GuestPhys{at}, Prot::w, table), Resolution::mapped);
+  EXPECT_EQ(source.in_use(), 512u);
+  ASSERT_TRUE(set.coalesce(GuestPhys{2_MiB}, 2_MiB, table));
+  ASSERT_EQ(table.query(GuestPhys{2_MiB}).level, 1u) << "the pool gave pages that are no block";
+  EXPECT_TRUE(set.audit(table));
+  auto const used = pages.used();
+  ASSERT_TRUE(set.clear(table));
+  EXPECT_EQ(source.in_use(), 0u);
+  EXPECT_EQ(pages.used(), used - 512);
 }
 
 FORMAT_TEST(BackendsTest, AFaultWithoutMemoryIsAnErrorAndChangesNothing) {

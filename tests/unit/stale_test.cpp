@@ -1,0 +1,90 @@
+// What an edit gathers for its one shootdown: ranges that join where they may, and never forget.
+
+#include <gtest/gtest.h>
+
+#include <slat/mm/stale.hpp>
+
+namespace slat {
+namespace {
+
+constexpr GuestRange pages(std::uint64_t first, std::uint64_t count) {
+  return {GuestPhys{first * 0x1000}, count * 0x1000};
+}
+
+TEST(Stale, IsEmptyUntilSomethingIsAddedAndAfterItIsCleared) {
+  Stale stale;
+  EXPECT_TRUE(stale.empty());
+  EXPECT_FALSE(stale.only_rights_shrank());
+  stale.add(pages(1, 1), 0, false, true);
+  EXPECT_FALSE(stale.empty());
+  EXPECT_TRUE(stale.only_rights_shrank());
+  stale.clear();
+  EXPECT_TRUE(stale.empty());
+}
+
+TEST(Stale, NeighboursAreOneRange) {
+  Stale stale;
+  stale.add(pages(4, 2), 0, false, false);
+  stale.add(pages(6, 1), 0, false, false);
+  stale.add(pages(3, 1), 0, false, false);
+  ASSERT_EQ(stale.ranges().size(), 1u);
+  EXPECT_EQ(stale.ranges()[0].range, pages(3, 4));
+  EXPECT_EQ(stale.ranges()[0].level, 0u);
+}
+
+TEST(Stale, ARangeThatFillsAGapJoinsBothSidesOfIt) {
+  Stale stale;
+  for (std::uint64_t n : {0, 2, 4, 6}) stale.add(pages(n, 1), 0, false, false);
+  EXPECT_EQ(stale.ranges().size(), 4u);
+  for (std::uint64_t n : {1, 3, 5}) stale.add(pages(n, 1), 0, false, false);
+  ASSERT_EQ(stale.ranges().size(), 1u);
+  EXPECT_EQ(stale.ranges()[0].range, pages(0, 7));
+}
+
+TEST(Stale, ARangeThatGrowsByOneReachesTheNext) {
+  Stale stale;
+  // Neighbours that may not join, because one of them owes table pointers, until a third overlaps both.
+  stale.add(pages(4, 2), 0, true, false);
+  stale.add(pages(0, 2), 0, true, false);
+  stale.add(pages(2, 2), 0, false, false);
+  EXPECT_EQ(stale.ranges().size(), 3u);
+  stale.add(pages(1, 2), 0, false, false);
+  ASSERT_EQ(stale.ranges().size(), 1u);
+  EXPECT_EQ(stale.ranges()[0].range, pages(0, 6));
+  EXPECT_TRUE(stale.ranges()[0].tables);
+}
+
+TEST(Stale, UnequalLevelsThatJoinGiveNoLevelHint) {
+  Stale stale;
+  stale.add(pages(0, 512), 1, false, false);
+  stale.add(pages(512, 1), 0, false, false);
+  ASSERT_EQ(stale.ranges().size(), 1u);
+  EXPECT_EQ(stale.ranges()[0].level, Stale::unknown_level);
+}
+
+TEST(Stale, OnlyRightsShrankUntilAnythingElseIsOwed) {
+  Stale stale;
+  stale.add(pages(0, 1), 0, false, true);
+  stale.add(pages(8, 1), 0, false, false);
+  EXPECT_FALSE(stale.only_rights_shrank());
+  stale.clear();
+  stale.add(pages(0, 1), 0, false, true);
+  EXPECT_TRUE(stale.only_rights_shrank());
+}
+
+TEST(Stale, AListThatIsFullBecomesEverything) {
+  Stale stale;
+  for (std::uint64_t n = 0; n != Stale::capacity; ++n) stale.add(pages(2 * n, 1), 0, false, false);
+  EXPECT_FALSE(stale.everything());
+  EXPECT_FALSE(stale.overlaps(pages(1000, 1)));
+  stale.add(pages(1000, 1), 0, false, false);
+  EXPECT_TRUE(stale.everything());
+  EXPECT_TRUE(stale.tables());
+  EXPECT_TRUE(stale.ranges().empty());
+  EXPECT_TRUE(stale.overlaps(pages(5000, 1)));
+  stale.add(pages(0, 1), 0, false, false);
+  EXPECT_TRUE(stale.everything()) << "nothing makes it narrower";
+}
+
+}  // namespace
+}  // namespace slat
