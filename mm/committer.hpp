@@ -88,18 +88,22 @@ class Committer {
     auto const table = tree_.take();
     Entry* const entries = tree_.frames->view(table);
     auto const first = geometry_.index(part.begin, level);
-    auto const last = geometry_.index(part.last(), level);
-    for (std::size_t i = 0; i != first; ++i) entries[i] = 0;
-    auto at = part.begin;
-    for (std::size_t i = first; i <= last; ++i) {
-      auto const span = geometry_.slot(at, level);
-      auto const piece = part.clamp_to(span);
-      entries[i] = piece == span && fits(m, level) ? leaf(level, at, m, dirty)
-                                                   : tree_.format.table(level, build(level - 1, piece, m, dirty));
-      at = span.end();
+    std::size_t i = 0;
+    while (i != first) entries[i++] = 0;
+    for (auto rest = part; !rest.empty();) {
+      auto const span = geometry_.slot(rest.begin, level);
+      auto piece = rest.clamp_to(span);
+      if (piece == span && fits(m, level)) {
+        piece.size = rest.size & ~(span.size - 1);
+        Entry e = leaf(level, rest.begin, m, dirty);
+        for (auto const end = i + piece.size / span.size; i != end; e += span.size) entries[i++] = e;
+      } else {
+        entries[i++] = tree_.format.table(level, build(level - 1, piece, m, dirty));
+      }
+      rest = GuestRange::between(piece.end(), rest.end());
     }
-    for (std::size_t i = last + 1; i != geometry_.entries(level); ++i) entries[i] = 0;
-    tree_.word(table) = last + 1 - first;
+    tree_.word(table) = i - first;
+    while (i != geometry_.entries(level)) entries[i++] = 0;
     return table;
   }
 
@@ -134,22 +138,32 @@ class Committer {
   }
 
   void protect(HostPhys table, Level level, GuestRange range, bool live, const Attr& attr) {
-    tree_.each(table, level, range, live, [&](const Slot& slot, Entry e, GuestRange part) {
-      Kind const kind = tree_.meaning(level, e);
-      if (kind == Kind::absent) return true;
-      if (kind == Kind::table) {
-        protect(tree_.format.address(level, e), level - 1, part, live && !tree_.broken(level, e), attr);
-        return true;
+    bool const fits = level <= tree_.format.top_leaf(attr);
+    for (auto rest = range; !rest.empty();) {
+      auto const slot = tree_.slot(table, level, rest.begin, live);
+      // Most of a range is leaves that want a store and no more.
+      auto done = fits ? tree_.recast(slot, rest, attr) : 0;
+      if (done == 0) {
+        auto const part = rest.clamp_to(slot.span);
+        protect(slot, tree_.load(slot), part, fits, attr);
+        done = part.size;
       }
-      Entry const now = tree_.mended(level, e);
-      Entry const next = tree_.format.recast(level, now, attr);
-      if (next == now) return true;
-      if (part == slot.span && level <= tree_.format.top_leaf(attr))
-        tree_.put(slot, next, Step::recast);
-      else
-        cut(slot, e, part, [&](HostPhys below, bool linked) { protect(below, level - 1, part, linked, attr); });
-      return true;
-    });
+      rest = GuestRange::between(rest.begin + done, rest.end());
+    }
+  }
+  void protect(const Slot& slot, Entry e, GuestRange part, bool fits, const Attr& attr) {
+    auto const level = slot.level;
+    Kind const kind = tree_.meaning(level, e);
+    if (kind == Kind::absent) return;
+    if (kind == Kind::table)
+      return protect(tree_.format.address(level, e), level - 1, part, slot.live && !tree_.broken(level, e), attr);
+    Entry const now = tree_.mended(level, e);
+    Entry const next = tree_.format.recast(level, now, attr);
+    if (next == now) return;
+    if (part == slot.span && fits)
+      tree_.put(slot, next, Step::recast);
+    else
+      cut(slot, e, part, [&](HostPhys below, bool linked) { protect(below, level - 1, part, linked, attr); });
   }
 
   // ---- cutting blocks ----

@@ -50,6 +50,9 @@ concept TableFormat =
       { f.kind(l, e) } -> std::same_as<Kind>;
       /// Where a leaf or table points.
       { f.address(l, e) } -> std::same_as<HostPhys>;
+      /// The bits in which a live leaf holds its address, in place. Two leaves that differ in no others translate alike
+      /// but for where they lead: one is the other plus the distance, and both are recast and swapped alike.
+      { f.address_bits(l) } -> std::same_as<Entry>;
       /// A leaf's attributes as the caller asked for them: write protection for dirty tracking does not show.
       { f.attr(l, e) } -> std::same_as<Attr>;
       /// Reserved bits clear, address inside the output size, memory type and rights legal. For audit().

@@ -273,8 +273,7 @@ class PageTable {
   Found slot_of(GuestPhys at) const {
     auto table = tree_.root;
     for (Level level = tree_.geometry.root;; --level) {
-      Entry* const entry = tree_.frames->view(table) + tree_.geometry.index(at, level);
-      detail::Slot const slot{table, level, tree_.geometry.slot(at, level), entry, true};
+      auto const slot = tree_.slot(table, level, at, true);
       Entry const e = tree_.load(slot);
       if (e == 0 || tree_.format.kind(level, e) != Kind::table) return {slot, e};
       table = tree_.format.address(level, e);

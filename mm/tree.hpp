@@ -8,6 +8,7 @@
 // The word beside each table counts its used entries and marks "something is broken at or below", which leads the
 // mending.
 
+#include <optional>
 #include <utility>
 
 #include <slat/mm/concepts.hpp>
@@ -87,6 +88,11 @@ class Tree {
   /// What a slot holds, or will hold when it is mended: never Kind::broken.
   Kind meaning(Level level, Entry e) const { return e == 0 ? Kind::absent : format.kind(level, mended(level, e)); }
 
+  /// The slot of `table` that translates `at`.
+  Slot slot(HostPhys table, Level level, GuestPhys at, bool live) const {
+    return {table, level, geometry.slot(at, level), frames->view(table) + geometry.index(at, level), live};
+  }
+
   /// Calls body(slot, entry, part) for each slot of `table` that `range` touches, where `part` is `range` within the
   /// slot, until it answers false. `range` lies within what the table translates.
   template <class Body>
@@ -113,6 +119,54 @@ class Tree {
       change(slot, old, next, step);
     if (old == 0 && next != 0) ++word(slot.table);
     if (old != 0 && next == 0) --word(slot.table);
+  }
+
+  /// put(..., Step::recast) for many leaves, where a store is all that each of them wants. Returns how many bytes of
+  /// `range`, which begins in `first` and ends in the same table, are done: it stops at a slot that the range covers in
+  /// part, that holds neither a leaf nor nothing, or that must break.
+  std::uint64_t recast(const Slot& first, GuestRange range, const Attr& attr) {
+    auto const level = first.level;
+    auto const covered = range.begin == first.span.begin && first.live ? range.size / first.span.size : 0;
+    auto const all_but_address = ~format.address_bits(level);
+    bool const hardware_marks = format.hardware_age() != Age{};
+    // Leaves beside each other are mostly alike: what is found out about one holds for those that follow.
+    Entry known = ~Entry{0};
+    Entry change = 0;
+    Debt debt = Debt::none;
+    Entry* slot = first.entry;
+    Entry* const end = slot + covered;
+    Entry* owed_from = slot;
+    auto const address = [&](const Entry* of) {
+      return range.begin + static_cast<std::uint64_t>(of - first.entry) * first.span.size;
+    };
+    auto const owe_run = [&] {
+      if (debt == Debt::none) return;
+      stale.add(GuestRange::between(address(owed_from), address(slot)), level, false, debt == Debt::rights);
+    };
+    while (slot != end) {
+      Entry e = load(slot);
+      if ((e & all_but_address) != known) {
+        auto const next = recast_of(level, e, attr);
+        if (!next) break;
+        if (next->debt != debt) {
+          owe_run();
+          debt = next->debt;
+          owed_from = slot;
+        }
+        known = e & all_but_address;
+        change = e ^ next->entry;
+        if (change != 0) unpublished = true;
+      }
+      if (change != 0) {
+        if (!hardware_marks)
+          Live::store(*frames, slot, e ^ change);
+        else if (!Live::compare_exchange(*frames, slot, e, e ^ change))
+          continue;
+      }
+      ++slot;
+    }
+    owe_run();
+    return address(slot) - range.begin;
   }
 
   /// Whether `next` may only follow a live `old` by way of broken, an invalidation, and mending. Beside what the format
@@ -214,6 +268,22 @@ class Tree {
     Entry* const entries = frames->view(table);
     for (std::size_t i = 0; i != geometry.entries(level); ++i)
       if (Entry const e = load(entries + i); meaning(level, e) == Kind::table) body(e);
+  }
+
+  enum class Debt : std::uint8_t { none, rights, all };
+  struct Recast {
+    Entry entry;
+    Debt debt;
+  };
+  /// What becomes of `e`, a live leaf or nothing, if it may become that by a store, whatever the edit owes.
+  std::optional<Recast> recast_of(Level level, Entry e, const Attr& attr) const {
+    if (e == 0) return Recast{0, Debt::none};
+    if (format.kind(level, e) != Kind::leaf) return {};
+    Entry const next = format.recast(level, e, attr);
+    bool const rights = same_translation(level, e, next);
+    auto const demand = format.swap(level, e, next);
+    if (demand == Swap::break_ || (format.can_break() && !rights)) return {};
+    return Recast{next, demand == Swap::free ? Debt::none : rights ? Debt::rights : Debt::all};
   }
 
   bool same_translation(Level level, Entry old, Entry next) const {

@@ -88,6 +88,7 @@ class Stage2 {
   constexpr HostPhys address(Level l, Entry e) const {
     return HostPhys{e & output}.down_to(is_table(l, e) ? geometry_.page_size() : geometry_.span(l));
   }
+  constexpr Entry address_bits(Level l) const { return output & ~(geometry_.span(l) - 1); }
   constexpr Attr attr(Level, Entry e) const {
     auto prot = execution(e);
     if (e & s2ap_r) prot = prot | Prot::r;

@@ -120,6 +120,7 @@ class Ept {
     auto const live = mended(e);
     return HostPhys{live & output}.down_to(is_table(l, live) ? geometry_.page_size() : geometry_.span(l));
   }
+  constexpr Entry address_bits(Level l) const { return output & ~(geometry_.span(l) - 1); }
   constexpr Attr attr(Level, Entry e) const {
     e = mended(e);
     auto prot = rights(e);

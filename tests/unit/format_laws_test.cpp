@@ -90,6 +90,33 @@ FORMAT_TEST(FormatLaws, ALeafReadsAsItWasWritten) {
   }
 }
 
+// What the walker counts on when it takes what it found out about one leaf for the next.
+FORMAT_TEST(FormatLaws, LeavesThatDifferInAddressBitsAloneAreAlikeButForWhereTheyLead) {
+  auto const& f = this->format;
+  auto const attrs = this->attrs();
+  for (auto const& [l, e, at, a] : this->grown()) {
+    auto const bits = f.address_bits(l);
+    auto const span = f.geometry().span(l);
+    ASSERT_EQ(e & bits, at.raw());
+    ASSERT_NE(f.broken(e) & ~bits, 0u) << "a broken leaf is not nothing";
+    auto const other = (e & ~bits) | (at.raw() == 0 ? span : at.raw() - span);
+    ASSERT_EQ(f.attr(l, other), a);
+    ASSERT_EQ(f.age(l, other), f.age(l, e));
+    for (auto const& next : attrs) {
+      if (l > f.top_leaf(next)) continue;
+      auto const to = f.recast(l, e, next);
+      auto const other_to = f.recast(l, other, next);
+      ASSERT_EQ(to ^ e, other_to ^ other);
+      ASSERT_EQ(f.swap(l, e, to), f.swap(l, other, other_to));
+    }
+  }
+  for (auto const& [l, e, at, a] : this->born()) {
+    if (at.raw() == 0) {
+      ASSERT_EQ(f.leaf(l, HostPhys{f.geometry().span(l)}, a), e + f.geometry().span(l));
+    }
+  }
+}
+
 FORMAT_TEST(FormatLaws, ATableReadsAsItWasWritten) {
   auto const& f = this->format;
   for (Level l = 1; l <= f.geometry().root; ++l) {

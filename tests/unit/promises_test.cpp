@@ -195,6 +195,20 @@ FORMAT_TEST(Promise, AOnePageUnmapNamesOnePage) {
   EXPECT_EQ(this->named(), this->name_of({this->at(1, 1), this->page()}, "0"));
 }
 
+FORMAT_TEST(Promise, AShootdownSaysWhetherRightsShrankAndNoMore) {
+  auto const only_rights = [&] { return this->recorder().invalidations().back().only_rights_shrank(); };
+  GuestRange const range{this->at(1), this->page() * 4};
+  ASSERT_TRUE(this->map(range, this->ram(), rw));
+  ASSERT_TRUE(this->protect(range, ro));
+  EXPECT_TRUE(only_rights());
+  ASSERT_TRUE(this->protect(range, rw));
+  ASSERT_TRUE(this->protect(range, ro | Memory::uncached));
+  EXPECT_EQ(this->recorder().shootdowns(), 2u);
+  EXPECT_FALSE(only_rights()) << "the memory type is another";
+  ASSERT_TRUE(this->unmap(range));
+  EXPECT_FALSE(only_rights());
+}
+
 FORMAT_TEST(Promise, AnUnmapThatEmptiesATableNamesTheWholeSpanOfIt) {
   ASSERT_TRUE(this->map({this->at(1), this->block()}, this->ram(), rw));  // keeps the tables above in use
   ASSERT_TRUE(this->map({this->at(2), this->page() * 4}, this->ram(), rw));
