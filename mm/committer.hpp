@@ -21,23 +21,23 @@ class Committer {
   void operator()(const Map& change) { map(change); }
   void operator()(const Replace& change) { map(change); }
   void operator()(const Unmap& change) {
-    if (!change.range.empty()) unmap(tree_.root, geometry_.root, change.range, true);
+    if (!change.range.empty()) unmap(tree_.lowest_kept(change.range), change.range);
   }
   void operator()(const Protect& change) {
-    if (!change.range.empty()) protect(tree_.root, geometry_.root, change.range, true, change.attr);
+    if (!change.range.empty()) protect(tree_.lowest(change.range), change.range, change.attr);
   }
   void operator()(const Split& change) {
-    if (!change.range.empty()) split(tree_.root, geometry_.root, change.range, true);
+    if (!change.range.empty()) split(tree_.lowest(change.range), change.range);
   }
   void operator()(const Coalesce& change) {
-    if (!change.range.empty()) coalesce(tree_.root, geometry_.root, change.range, true);
+    if (!change.range.empty()) coalesce(tree_.lowest(change.range), change.range);
   }
 
   /// Takes the marks `what` from every leaf that lies wholly in `range`, and tells `report` of every marked leaf's
   /// part.
   template <class Report>
   void harvest(GuestRange range, Age what, Report report) {
-    if (!range.empty()) harvest(tree_.root, geometry_.root, range, true, what, report);
+    if (!range.empty()) harvest(tree_.lowest(range), range, what, report);
   }
 
  private:
@@ -58,11 +58,12 @@ class Committer {
   void map(const Change& change) {
     Mapping const mapping{change.host.raw() - change.range.begin.raw(), change.attr,
                           tree_.format.top_leaf(change.attr)};
-    map(tree_.root, geometry_.root, change.range, true, mapping);
+    map(tree_.lowest(change.range), change.range, mapping);
   }
 
-  void map(HostPhys table, Level level, GuestRange range, bool live, const Mapping& m) {
-    tree_.each(table, level, range, live, [&](const Slot& slot, Entry e, GuestRange part) {
+  void map(Place place, GuestRange range, const Mapping& m) {
+    auto const level = place.level;
+    tree_.each(place, range, [&](const Slot& slot, Entry e, GuestRange part) {
       bool const covered = part == slot.span;
       // Hardware may still write through what was here: nobody will read the marks of what goes, so assume the worst.
       bool const dirty = e != 0 || tree_.stale.overlaps(slot.span);
@@ -71,9 +72,9 @@ class Committer {
       else if (covered || e == 0)
         tree_.put(slot, tree_.format.table(level, build(level - 1, part, m, dirty)), Step::replace);
       else if (tree_.meaning(level, e) == Kind::table)
-        map(tree_.format.address(level, e), level - 1, part, live && !tree_.broken(level, e), m);
+        map(tree_.below(slot, e), part, m);
       else
-        cut(slot, e, part, [&](HostPhys below, bool linked) { map(below, level - 1, part, linked, m); });
+        cut(slot, e, part, [&](Place below) { map(below, part, m); });
       return true;
     });
   }
@@ -109,38 +110,40 @@ class Committer {
 
   // ---- unmap, protect ----
 
-  void unmap(HostPhys table, Level level, GuestRange range, bool live) {
-    tree_.each(table, level, range, live, [&](const Slot& slot, Entry e, GuestRange part) {
+  void unmap(Place place, GuestRange range) {
+    auto const level = place.level;
+    tree_.each(place, range, [&](const Slot& slot, Entry e, GuestRange part) {
       Kind const kind = tree_.meaning(level, e);
       if (kind == Kind::absent) return true;
-      if (part == slot.span || (kind == Kind::table && becomes_empty(tree_.format.address(level, e), level - 1, part)))
+      if (part == slot.span || (kind == Kind::table && becomes_empty(tree_.below(slot, e), part)))
         tree_.put(slot, 0, Step::replace);
       else if (kind == Kind::table)
-        unmap(tree_.format.address(level, e), level - 1, part, live && !tree_.broken(level, e));
+        unmap(tree_.below(slot, e), part);
       else
-        cut(slot, e, part, [&](HostPhys below, bool linked) { unmap(below, level - 1, part, linked); });
+        cut(slot, e, part, [&](Place below) { unmap(below, part); });
       return true;
     });
   }
 
   /// Decided before the first store, so that the highest slot that becomes empty is unlinked by one store.
-  bool becomes_empty(HostPhys table, Level level, GuestRange range) const {
-    auto left = tree_.used(table);
+  bool becomes_empty(Place place, GuestRange range) const {
+    auto const level = place.level;
+    auto left = tree_.used(place.table);
     if (left > (range.size >> geometry_.shift(level)) + 2) return false;
-    tree_.each(table, level, range, true, [&](const Slot& slot, Entry e, GuestRange part) {
+    tree_.each(place, range, [&](const Slot& slot, Entry e, GuestRange part) {
       if (e == 0) return true;
-      bool const goes = part == slot.span || (tree_.meaning(level, e) == Kind::table &&
-                                              becomes_empty(tree_.format.address(level, e), level - 1, part));
+      bool const goes =
+          part == slot.span || (tree_.meaning(level, e) == Kind::table && becomes_empty(tree_.below(slot, e), part));
       if (goes) --left;
       return goes;
     });
     return left == 0;
   }
 
-  void protect(HostPhys table, Level level, GuestRange range, bool live, const Attr& attr) {
-    bool const fits = level <= tree_.format.top_leaf(attr);
+  void protect(Place place, GuestRange range, const Attr& attr) {
+    bool const fits = place.level <= tree_.format.top_leaf(attr);
     for (auto rest = range; !rest.empty();) {
-      auto const slot = tree_.slot(table, level, rest.begin, live);
+      auto const slot = tree_.slot(place, rest.begin);
       // Most of a range is leaves that want a store and no more.
       auto done = fits ? tree_.recast(slot, rest, attr) : 0;
       if (done == 0) {
@@ -155,20 +158,19 @@ class Committer {
     auto const level = slot.level;
     Kind const kind = tree_.meaning(level, e);
     if (kind == Kind::absent) return;
-    if (kind == Kind::table)
-      return protect(tree_.format.address(level, e), level - 1, part, slot.live && !tree_.broken(level, e), attr);
+    if (kind == Kind::table) return protect(tree_.below(slot, e), part, attr);
     Entry const now = tree_.mended(level, e);
     Entry const next = tree_.format.recast(level, now, attr);
     if (next == now) return;
     if (part == slot.span && fits)
       tree_.put(slot, next, Step::recast);
     else
-      cut(slot, e, part, [&](HostPhys below, bool linked) { protect(below, level - 1, part, linked, attr); });
+      cut(slot, e, part, [&](Place below) { protect(below, part, attr); });
   }
 
   // ---- cutting blocks ----
 
-  /// Divides the leaf `e`, then has `change(table, live)` done to the part of the new table that the range covers.
+  /// Divides the leaf `e`, then has `change(place)` done to the part of the new table that the range covers.
   template <class Change>
   void cut(const Slot& slot, Entry e, GuestRange part, Change change) {
     auto const level = slot.level;
@@ -177,10 +179,10 @@ class Committer {
     if (live && !tree_.must_break(slot, e, tree_.format.table(level, HostPhys{0}), Step::divide)) {
       auto const below = divide(block, slot, part, [](GuestRange span, GuestRange edge) { return edge != span; });
       tree_.put(slot, tree_.format.table(level, below), Step::divide);
-      change(below, true);
+      change(Place{below, level - 1, true});
     } else {
       auto const below = divide(block, slot, part, [](GuestRange, GuestRange) { return false; });
-      change(below, false);
+      change(Place{below, level - 1, false});
       tree_.put(slot, tree_.format.table(level, below), Step::divide);
     }
   }
@@ -208,15 +210,14 @@ class Committer {
     return table;
   }
 
-  void split(HostPhys table, Level level, GuestRange range, bool live) {
+  void split(Place place, GuestRange range) {
+    auto const level = place.level;
     if (level == 0) return;
     // Where slots break, so many wait for one invalidation: the rest of the guest goes on meanwhile.
     constexpr unsigned batch = 512;
-    tree_.each(table, level, range, live, [&](const Slot& slot, Entry e, GuestRange part) {
+    tree_.each(place, range, [&](const Slot& slot, Entry e, GuestRange part) {
       switch (tree_.meaning(level, e)) {
-        case Kind::table:
-          split(tree_.format.address(level, e), level - 1, part, live && !tree_.broken(level, e));
-          break;
+        case Kind::table: split(tree_.below(slot, e), part); break;
         case Kind::leaf: {
           auto const below = divide(tree_.mended(level, e), slot, part, [](GuestRange, GuestRange) { return true; });
           tree_.put(slot, tree_.format.table(level, below), Step::divide);
@@ -232,49 +233,51 @@ class Committer {
   // ---- coalescing ----
 
   /// Decided from the top, so that the highest slot that becomes a leaf does so by one step, whatever is below it.
-  void coalesce(HostPhys table, Level level, GuestRange range, bool live) {
+  void coalesce(Place place, GuestRange range) {
+    auto const level = place.level;
     if (level == 0) return;
-    tree_.each(table, level, range, live, [&](const Slot& slot, Entry e, GuestRange part) {
+    tree_.each(place, range, [&](const Slot& slot, Entry e, GuestRange part) {
       if (tree_.meaning(level, e) != Kind::table) return true;
-      auto const below = tree_.format.address(level, e);
-      bool const linked = live && !tree_.broken(level, e);
-      if (auto const block = part == slot.span ? united(below, level, linked) : std::nullopt)
+      auto const below = tree_.below(slot, e);
+      if (auto const block = part == slot.span ? united(below) : std::nullopt)
         tree_.put(slot, *block, Step::unite);
       else
-        coalesce(below, level - 1, part, linked);
+        coalesce(below, part);
       return true;
     });
   }
 
-  /// The leaf at `level` that translates as all that hangs in `table` below it does, if there is one.
-  std::optional<Entry> united(HostPhys table, Level level, bool live) const {
+  /// The leaf above `place` that translates as all that hangs in its table does, if there is one.
+  std::optional<Entry> united(Place place) const {
     auto const& format = tree_.format;
-    auto const [bottom, first] = first_leaf(table, level - 1, live);
+    auto const level = place.level + 1;
+    auto const [bottom, first] = first_leaf(place);
     if (first == 0 || level > format.top_leaf(format.attr(bottom, first))) return {};
     if (!format.address(bottom, first).aligned_to(geometry_.span(level))) return {};
     Entry block = format.plain(bottom, first);
     for (auto above = bottom + 1; above <= level; ++above) block = format.parent(above, block);
     Age age{};
-    if (!divides(block, level, table, live, age)) return {};
+    if (!divides(block, place, age)) return {};
     // Hardware may set a mark in the table after it was read here and before it is unlinked: assume that it did.
-    return format.aged(level, block, live ? age | format.hardware_age() : age);
+    return format.aged(level, block, place.live ? age | format.hardware_age() : age);
   }
 
-  /// Whether `table` translates as the leaf `block` of `level`, which has no marks. Adds its leaves' marks to `age`.
-  bool divides(Entry block, Level level, HostPhys table, bool live, Age& age) const {
+  /// Whether the table translates as the leaf `block` above it, which has no marks. Adds its leaves' marks to `age`.
+  bool divides(Entry block, Place place, Age& age) const {
     auto const& format = tree_.format;
-    auto const below = level - 1;
-    auto const count = geometry_.entries(below);
-    if (tree_.used(table) != count) return false;
-    for (std::size_t i = 0; i != count; ++i) {
-      Entry const e = read(table, i, live);
-      Entry const meant = tree_.mended(below, e);
-      Entry const part = format.child(level, block, i);
-      if (format.kind(below, meant) == Kind::table) {
-        if (!divides(part, below, format.address(below, meant), live && meant == e, age)) return false;
+    auto const level = place.level;
+    auto const count = geometry_.entries(level);
+    if (tree_.used(place.table) != count) return false;
+    auto slot = tree_.slot(place, GuestPhys{0});
+    for (std::size_t i = 0; i != count; ++i, ++slot.entry) {
+      Entry const e = tree_.load(slot);
+      Entry const meant = tree_.mended(level, e);
+      Entry const part = format.child(level + 1, block, i);
+      if (format.kind(level, meant) == Kind::table) {
+        if (!divides(part, tree_.below(slot, e), age)) return false;
       } else {
-        if (format.plain(below, meant) != part) return false;
-        age = age | format.age(below, meant);
+        if (format.plain(level, meant) != part) return false;
+        age = age | format.age(level, meant);
       }
     }
     return true;
@@ -284,26 +287,21 @@ class Committer {
     Level level;
     Entry entry;  // as it is or will be; 0: none
   };
-  Found first_leaf(HostPhys table, Level level, bool live) const {
-    Entry const e = read(table, 0, live);
-    Entry const meant = tree_.mended(level, e);
-    if (meant == 0 || tree_.format.kind(level, meant) == Kind::leaf) return {level, meant};
-    return first_leaf(tree_.format.address(level, meant), level - 1, live && meant == e);
-  }
-  Entry read(HostPhys table, std::size_t i, bool live) const {
-    Entry* const entry = tree_.frames->view(table) + i;
-    return live ? tree_.load(entry) : *entry;
+  Found first_leaf(Place place) const {
+    auto const slot = tree_.slot(place, GuestPhys{0});
+    Entry const e = tree_.load(slot);
+    if (tree_.meaning(place.level, e) == Kind::table) return first_leaf(tree_.below(slot, e));
+    return {place.level, tree_.mended(place.level, e)};
   }
 
   // ---- harvest ----
 
   template <class Report>
-  void harvest(HostPhys table, Level level, GuestRange range, bool live, Age what, Report& report) {
-    tree_.each(table, level, range, live, [&](const Slot& slot, Entry e, GuestRange part) {
+  void harvest(Place place, GuestRange range, Age what, Report& report) {
+    auto const level = place.level;
+    tree_.each(place, range, [&](const Slot& slot, Entry e, GuestRange part) {
       switch (tree_.meaning(level, e)) {
-        case Kind::table:
-          harvest(tree_.format.address(level, e), level - 1, part, live && !tree_.broken(level, e), what, report);
-          break;
+        case Kind::table: harvest(tree_.below(slot, e), part, what, report); break;
         case Kind::leaf: {
           Age const age = tree_.format.age(level, tree_.mended(level, e));
           if (!(age.accessed && what.accessed) && !(age.dirty && what.dirty)) break;

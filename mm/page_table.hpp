@@ -217,7 +217,7 @@ class PageTable {
   template <class Visit>
   void visit(GuestRange range, Visit&& visit) const {
     auto const all = GuestRange{GuestPhys{0}, tree_.geometry.input_size()};
-    if (auto const part = range.clamp_to(all); !part.empty()) walk(tree_.root, tree_.geometry.root, part, true, visit);
+    if (auto const part = range.clamp_to(all); !part.empty()) walk(tree_.top(), part, visit);
   }
   template <class Visit>
   void visit(Visit&& each_leaf) const {
@@ -271,12 +271,12 @@ class PageTable {
   /// Where a walk for `at` ends: at a leaf, at nothing, or at a broken slot. Each entry is loaded once: beside a writer
   /// a second look may find something else.
   Found slot_of(GuestPhys at) const {
-    auto table = tree_.root;
-    for (Level level = tree_.geometry.root;; --level) {
-      auto const slot = tree_.slot(table, level, at, true);
+    auto place = tree_.top();
+    for (;;) {
+      auto const slot = tree_.slot(place, at);
       Entry const e = tree_.load(slot);
-      if (e == 0 || tree_.format.kind(level, e) != Kind::table) return {slot, e};
-      table = tree_.format.address(level, e);
+      if (e == 0 || tree_.format.kind(slot.level, e) != Kind::table) return {slot, e};
+      place = tree_.below(slot, e);
     }
   }
 
@@ -292,14 +292,11 @@ class PageTable {
   }
 
   template <class Visit>
-  void walk(HostPhys table, Level level, GuestRange range, bool live, Visit& visit) const {
-    tree_.each(table, level, range, live, [&](const detail::Slot& slot, Entry e, GuestRange part) {
-      bool const reachable = live && !tree_.broken(level, e);
-      switch (tree_.meaning(level, e)) {
-        case Kind::table:
-          walk(tree_.format.address(level, tree_.mended(level, e)), level - 1, part, reachable, visit);
-          break;
-        case Kind::leaf: visit(decode(slot, e, reachable ? Kind::leaf : Kind::broken)); break;
+  void walk(detail::Place place, GuestRange range, Visit& visit) const {
+    tree_.each(place, range, [&](const detail::Slot& slot, Entry e, GuestRange part) {
+      switch (tree_.meaning(slot.level, e)) {
+        case Kind::table: walk(tree_.below(slot, e), part, visit); break;
+        case Kind::leaf: visit(decode(slot, e, slot.live ? Kind::leaf : Kind::broken)); break;
         default: break;
       }
       return true;

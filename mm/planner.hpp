@@ -19,19 +19,19 @@ class Planner {
   /// Frames needed, or why the change is refused.
   Result<Count> operator()(const Map& change) const {
     SLAT_TRY(check_mapping(change));
-    if (auto const present = first_present(tree_.root, geometry_.root, change.range); !present.empty())
+    if (auto const present = first_present(tree_.lowest(change.range), change.range); !present.empty())
       return Error{Errc::already_mapped, Argument::start, change.range.begin.raw(), change.range, present};
-    return edges(tree_.root, geometry_.root, change.range, fits(change));
+    return edges(tree_.lowest(change.range), change.range, fits(change));
   }
   Result<Count> operator()(const Replace& change) const {
     SLAT_TRY(check_mapping(change));
-    return edges(tree_.root, geometry_.root, change.range, fits(change));
+    return edges(tree_.lowest(change.range), change.range, fits(change));
   }
   Result<Count> operator()(const Unmap& change) const {
     SLAT_TRY(check_range(change.range));
     if (change.range.empty()) return Count{0};
     auto const fits = [](Level) { return true; };
-    return leaves(tree_.root, geometry_.root, change.range, fits, [](Level, Entry) { return false; });
+    return leaves(tree_.lowest(change.range), change.range, fits, [](Level, Entry) { return false; });
   }
   Result<Count> operator()(const Protect& change) const {
     SLAT_TRY(check_range(change.range));
@@ -40,13 +40,13 @@ class Planner {
     auto const top = tree_.format.top_leaf(change.attr);
     auto const unchanged = [&](Level level, Entry e) { return tree_.format.recast(level, e, change.attr) == e; };
     auto const fits = [top](Level level) { return level <= top; };
-    return leaves(tree_.root, geometry_.root, change.range, fits, unchanged);
+    return leaves(tree_.lowest(change.range), change.range, fits, unchanged);
   }
   Result<Count> operator()(const Split& change) const {
     SLAT_TRY(check_range(change.range));
     if (change.range.empty()) return Count{0};
     auto const fits = [](Level level) { return level == 0; };
-    return leaves(tree_.root, geometry_.root, change.range, fits, [](Level, Entry) { return false; });
+    return leaves(tree_.lowest(change.range), change.range, fits, [](Level, Entry) { return false; });
   }
   Result<Count> operator()(const Coalesce& change) const {
     SLAT_TRY(check_range(change.range));
@@ -129,52 +129,52 @@ class Planner {
 
   /// For a mapping: every wholly covered slot is written as it stands, so that only the edges have to be looked at.
   template <class Fits>
-  Count edges(HostPhys at, Level level, GuestRange range, Fits fits) const {
+  Count edges(Place place, GuestRange range, Fits fits) const {
+    auto const level = place.level;
     return over(level, range, fits, [&](const GuestRange& edge) {
-      Entry const e = entry(at, level, edge.begin);
+      auto const slot = tree_.slot(place, edge.begin);
+      Entry const e = tree_.load(slot);
       bool const descends = tree_.meaning(level, e) == Kind::table;
-      return descends ? edges(tree_.format.address(level, e), level - 1, edge, fits) : table(level - 1, edge, fits);
+      return descends ? edges(tree_.below(slot, e), edge, fits) : table(level - 1, edge, fits);
     });
   }
 
   /// For a change of what is there: leaves that straddle an edge of the range, or are too large afterwards, are cut.
   template <class Fits, class Unchanged>
-  Count leaves(HostPhys at, Level level, GuestRange range, Fits fits, Unchanged unchanged) const {
-    auto const cut = [&](Entry e, GuestRange part, bool covered) -> Count {
+  Count leaves(Place place, GuestRange range, Fits fits, Unchanged unchanged) const {
+    auto const level = place.level;
+    auto const cut = [&](const Slot& slot, Entry e, GuestRange part) -> Count {
       switch (tree_.meaning(level, e)) {
-        case Kind::table: return leaves(tree_.format.address(level, e), level - 1, part, fits, unchanged);
+        case Kind::table: return leaves(tree_.below(slot, e), part, fits, unchanged);
         case Kind::leaf:
           if (unchanged(level, tree_.mended(level, e))) return 0;
-          return covered ? whole(level, fits) : table(level - 1, part, fits);
+          return part == slot.span ? whole(level, fits) : table(level - 1, part, fits);
         default: return 0;
       }
     };
     // What fits here fits below: then nothing that is wholly covered has to be cut.
     if (fits(level))
-      return over(level, range, fits,
-                  [&](const GuestRange& edge) { return cut(entry(at, level, edge.begin), edge, false); });
+      return over(level, range, fits, [&](const GuestRange& edge) {
+        auto const slot = tree_.slot(place, edge.begin);
+        return cut(slot, tree_.load(slot), edge);
+      });
     Count sum = 0;
-    tree_.each(at, level, range, true, [&](const Slot& slot, Entry e, GuestRange part) {
-      sum += cut(e, part, part == slot.span);
+    tree_.each(place, range, [&](const Slot& slot, Entry e, GuestRange part) {
+      sum += cut(slot, e, part);
       return true;
     });
     return sum;
   }
 
   /// The first leaf that `range` touches, clipped to nothing; empty when there is none.
-  GuestRange first_present(HostPhys at, Level level, GuestRange range) const {
+  GuestRange first_present(Place place, GuestRange range) const {
     GuestRange found{range.begin, 0};
-    tree_.each(at, level, range, true, [&](const Slot& slot, Entry e, GuestRange part) {
+    tree_.each(place, range, [&](const Slot& slot, Entry e, GuestRange part) {
       if (e == 0) return true;
-      found = tree_.meaning(level, e) == Kind::leaf ? slot.span
-                                                    : first_present(tree_.format.address(level, e), level - 1, part);
+      found = tree_.meaning(slot.level, e) == Kind::leaf ? slot.span : first_present(tree_.below(slot, e), part);
       return found.empty();
     });
     return found;
-  }
-
-  Entry entry(HostPhys at, Level level, GuestPhys address) const {
-    return tree_.load(tree_.frames->view(at) + geometry_.index(address, level));
   }
 
   const Tree& tree_;

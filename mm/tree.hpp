@@ -5,8 +5,7 @@
 //   edit:  stores ... ──► publish ──► hook ──► mend broken slots ──► publish ──► wait for readers ──► release frames
 //
 // A slot that must break is written `broken(next)`: invalid to hardware, and itself the note of what it will become.
-// The word beside each table counts its used entries and marks "something is broken at or below", which leads the
-// mending.
+// The marks in the words beside the tables lead the mending.
 
 #include <optional>
 #include <utility>
@@ -16,6 +15,7 @@
 #include <slat/mm/live_access.hpp>
 #include <slat/mm/owed.hpp>
 #include <slat/mm/stale.hpp>
+#include <slat/mm/walk.hpp>
 
 namespace slat::detail {
 
@@ -29,40 +29,20 @@ enum class Step : std::uint8_t {
 constexpr bool changes_size_only(Step step) { return step == Step::divide || step == Step::unite; }
 constexpr bool carries_age(Step step) { return step == Step::recast || step == Step::divide; }
 
-/// One entry's place. `live`: hardware can reach it, so that no slot above it is broken or not linked yet.
-struct Slot {
-  HostPhys table;
-  Level level;
-  GuestRange span;  // what it translates
-  Entry* entry;
-  bool live;
-};
-
-/// The word beside a live table: used entries, and one mark.
-struct Word {
-  static constexpr std::uint64_t broken_below = std::uint64_t{1} << 63;
-  static constexpr std::uint64_t visited = std::uint64_t{1} << 62;  // audit()'s, never left set
-  static constexpr std::uint64_t count = visited - 1;
-};
-
-/// State and slot primitives of one PageTable. The writer's; only load() may be used by readers too.
+/// State and slot primitives of one PageTable. The writer's, but for what Walk has.
 template <TableFormat F, FrameSource Frames, InvalidationHook Hook>
-class Tree {
+class Tree : public Walk<F, Frames> {
+  using Walk = detail::Walk<F, Frames>;
   using Live = LiveAccess<Frames>;
 
  public:
-  Tree(F format_of_entries, Frames& source, Hook user_hook, HostPhys root_table)
-      : format{std::move(format_of_entries)},
-        geometry{format.geometry()},
-        frames{&source},
-        hook{std::move(user_hook)},
-        root{root_table} {}
+  using Walk::broken, Walk::format, Walk::frames, Walk::geometry, Walk::load, Walk::meaning, Walk::mended, Walk::root;
+  using Walk::word;
 
-  F format;
-  Geometry geometry;
-  Frames* frames;
+  Tree(F format_of_entries, Frames& source, Hook user_hook, HostPhys root_table)
+      : Walk{std::move(format_of_entries), source, root_table}, hook{std::move(user_hook)} {}
+
   Hook hook;
-  HostPhys root;
 
   Stale stale;                   // what this edit owes
   Stale stale_before;            // what it owed when the present call began
@@ -76,37 +56,6 @@ class Tree {
   bool ever_linked = false;  // so hardware that has the root may have found something in it
 
   // ---- slots ----
-
-  Entry load(Entry* slot) const { return Live::load(*frames, slot); }
-  Entry load(const Slot& slot) const { return slot.live ? load(slot.entry) : *slot.entry; }
-  std::uint64_t& word(HostPhys table) const { return frames->word(table); }
-  std::uint64_t used(HostPhys table) const { return word(table) & Word::count; }
-
-  bool broken(Level level, Entry e) const { return e != 0 && format.kind(level, e) == Kind::broken; }
-  /// A broken entry as it will be; any other as it is.
-  Entry mended(Level level, Entry e) const { return broken(level, e) ? format.mended(e) : e; }
-  /// What a slot holds, or will hold when it is mended: never Kind::broken.
-  Kind meaning(Level level, Entry e) const { return e == 0 ? Kind::absent : format.kind(level, mended(level, e)); }
-
-  /// The slot of `table` that translates `at`.
-  Slot slot(HostPhys table, Level level, GuestPhys at, bool live) const {
-    return {table, level, geometry.slot(at, level), frames->view(table) + geometry.index(at, level), live};
-  }
-
-  /// Calls body(slot, entry, part) for each slot of `table` that `range` touches, where `part` is `range` within the
-  /// slot, until it answers false. `range` lies within what the table translates.
-  template <class Body>
-  bool each(HostPhys table, Level level, GuestRange range, bool live, Body body) const {
-    Entry* entry = frames->view(table) + geometry.index(range.begin, level);
-    auto const end = range.end();
-    for (auto at = range.begin; at < end; ++entry) {
-      Slot const slot{table, level, geometry.slot(at, level), entry, live};
-      auto const stop = slot.span.end() < end ? slot.span.end() : end;
-      if (!body(slot, load(slot), GuestRange::between(at, stop))) return false;
-      at = stop;
-    }
-    return true;
-  }
 
   /// Writes `next` (0, or a valid entry) into `slot`, by the step that hardware allows, and notes what is owed for it.
   void put(const Slot& slot, Entry next, Step step) {
@@ -204,14 +153,8 @@ class Tree {
 
   /// Gives back at once what hardware never saw.
   void release_subtree(HostPhys table, Level level) {
-    each_table_below(table, level, [&](Entry e) { release_subtree(format.address(level, e), level - 1); });
+    this->each_table_below(table, level, [&](Entry e) { release_subtree(format.address(level, e), level - 1); });
     frames->release(table, geometry.table_bytes());
-  }
-
-  std::uint64_t count_tables(HostPhys table, Level level) const {
-    std::uint64_t count = 1;
-    each_table_below(table, level, [&](Entry e) { count += count_tables(format.address(level, e), level - 1); });
-    return count;
   }
 
   // ---- edits ----
@@ -260,14 +203,6 @@ class Tree {
       hook.wait_for_readers();
       in_hook = false;
     }
-  }
-
-  template <class Body>
-  void each_table_below(HostPhys table, Level level, Body body) const {
-    if (level == 0) return;
-    Entry* const entries = frames->view(table);
-    for (std::size_t i = 0; i != geometry.entries(level); ++i)
-      if (Entry const e = load(entries + i); meaning(level, e) == Kind::table) body(e);
   }
 
   enum class Debt : std::uint8_t { none, rights, all };
@@ -372,7 +307,7 @@ class Tree {
   // Cached table pointers may still lead into these: they wait for the invalidation. What hangs below a broken slot was
   // never linked, and does not.
   void unlink_subtree(HostPhys table, Level level) {
-    each_table_below(table, level, [&](Entry e) {
+    this->each_table_below(table, level, [&](Entry e) {
       if (broken(level, e))
         release_subtree(format.address(level, e), level - 1);
       else

@@ -1,0 +1,130 @@
+#pragma once
+
+// Finding the way in a tree of tables: places, slots, and what a slot holds or will hold.
+
+#include <optional>
+#include <utility>
+
+#include <slat/mm/concepts.hpp>
+#include <slat/mm/live_access.hpp>
+
+namespace slat::detail {
+
+/// A table in the tree. `live`: hardware can reach it, so that no slot above it is broken or not linked yet.
+struct Place {
+  HostPhys table;
+  Level level;
+  bool live;
+};
+
+/// One entry's place.
+struct Slot {
+  HostPhys table;
+  Level level;
+  GuestRange span;  // what it translates
+  Entry* entry;
+  bool live;
+};
+
+/// The word beside a live table: used entries, and one mark.
+struct Word {
+  static constexpr std::uint64_t broken_below = std::uint64_t{1} << 63;
+  static constexpr std::uint64_t visited = std::uint64_t{1} << 62;  // audit()'s, never left set
+  static constexpr std::uint64_t count = visited - 1;
+};
+
+/// What readers may use beside the writer is load(), slot() and below(); all else is the writer's.
+template <TableFormat F, FrameSource Frames>
+class Walk {
+ public:
+  Walk(F format_of_entries, Frames& source, HostPhys root_table)
+      : format{std::move(format_of_entries)}, geometry{format.geometry()}, frames{&source}, root{root_table} {}
+
+  F format;
+  Geometry geometry;
+  Frames* frames;
+  HostPhys root;
+
+  Entry load(Entry* slot) const { return LiveAccess<Frames>::load(*frames, slot); }
+  Entry load(const Slot& slot) const { return slot.live ? load(slot.entry) : *slot.entry; }
+  std::uint64_t& word(HostPhys table) const { return frames->word(table); }
+  std::uint64_t used(HostPhys table) const { return word(table) & Word::count; }
+
+  bool broken(Level level, Entry e) const { return e != 0 && format.kind(level, e) == Kind::broken; }
+  /// A broken entry as it will be; any other as it is.
+  Entry mended(Level level, Entry e) const { return broken(level, e) ? format.mended(e) : e; }
+  /// What a slot holds, or will hold when it is mended: never Kind::broken.
+  Kind meaning(Level level, Entry e) const { return e == 0 ? Kind::absent : format.kind(level, mended(level, e)); }
+
+  Place top() const { return {root, geometry.root, true}; }
+  /// The table that `e`, a table in `slot`, leads to or will lead to.
+  Place below(const Slot& slot, Entry e) const {
+    return {format.address(slot.level, e), slot.level - 1, slot.live && !broken(slot.level, e)};
+  }
+  /// The slot of `place` that translates `at`.
+  Slot slot(Place place, GuestPhys at) const {
+    return {place.table, place.level, geometry.slot(at, place.level),
+            frames->view(place.table) + geometry.index(at, place.level), place.live};
+  }
+
+  /// Where a change of `range` begins: the lowest live table that holds all of it, in more than one slot or in a part
+  /// of one. What is above stays as it is, unless the change empties the table.
+  Place lowest(GuestRange range) const {
+    auto place = top();
+    while (auto const lower = holding(place, range)) place = *lower;
+    return place;
+  }
+  /// The same for a change that takes entries away: the lowest one that it cannot empty.
+  Place lowest_kept(GuestRange range) const {
+    auto place = top();
+    auto kept = place;
+    while (auto const lower = holding(place, range)) {
+      place = *lower;
+      if (used(place.table) > (range.size >> geometry.shift(place.level)) + 2) kept = place;
+    }
+    return kept;
+  }
+
+  /// Calls body(slot, entry, part) for each slot of `place` that `range` touches, where `part` is `range` within the
+  /// slot, until it answers false. `range` lies within what the table translates.
+  template <class Body>
+  bool each(Place place, GuestRange range, Body body) const {
+    auto slot = this->slot(place, range.begin);
+    for (auto rest = range; !rest.empty();) {
+      auto const part = rest.clamp_to(slot.span);
+      if (!body(std::as_const(slot), load(slot), part)) return false;
+      rest = GuestRange::between(part.end(), rest.end());
+      slot.span.begin = slot.span.end();
+      ++slot.entry;
+    }
+    return true;
+  }
+
+  /// Calls body(entry) for each table below, linked or to be.
+  template <class Body>
+  void each_table_below(HostPhys table, Level level, Body body) const {
+    if (level == 0) return;
+    Entry* const entries = frames->view(table);
+    for (std::size_t i = 0; i != geometry.entries(level); ++i)
+      if (Entry const e = load(entries + i); meaning(level, e) == Kind::table) body(e);
+  }
+
+  std::uint64_t count_tables(HostPhys table, Level level) const {
+    std::uint64_t count = 1;
+    each_table_below(table, level, [&](Entry e) { count += count_tables(format.address(level, e), level - 1); });
+    return count;
+  }
+
+ private:
+  /// The live table below the slot of `place` of which `range` is a part, and not the whole.
+  std::optional<Place> holding(Place place, GuestRange range) const {
+    if (place.level == 0) return {};
+    auto const slot = this->slot(place, range.begin);
+    if (range == slot.span || !slot.span.contains(range.last())) return {};
+    Entry const e = load(slot);
+    if (e == 0 || format.kind(place.level, e) != Kind::table) return {};
+    return below(slot, e);
+  }
+};
+
+}  // namespace slat::detail
