@@ -2,65 +2,31 @@
 
 // Intel EPT entries as a TableFormat: 4 and 5 levels, leaves of 4K, 2M and 1G.
 //
-//   62 60 59 57   56   55 54  53 52 51        12 11 10  9  8  7   6    5  3 2 1 0
-//   |  0 | park |strict|SD|WI| user | address   | 0|XU| D| A|leaf|IPAT| MT  |X|W|R|
+//   63  62 60 59 57   56   55 54  53 52 51        12 11 10  9  8  7   6    5  3 2 1 0
+//   |SVE|  0 | park |strict|SD|WI| user | address   | 0|XU| D| A|leaf|IPAT| MT  |X|W|R|
 //
 // Where mode-based execute control is on, X is for the guest's supervisor and XU for its user level. Hardware ignores
-// bits 62 and 56:52 and 11 of a leaf, and everything in an entry whose R, W, X and XU are clear: a broken one parks
-// them.
+// bits 62 and 56:52 and 11 of a leaf, and everything but bit 63 in an entry whose R, W, X and XU are clear: a broken
+// one parks them.
 //
-// [intel/vol3] "EPT translation mechanism", "EPT and memory typing".
+// Bit 63 says that a violation at this entry is a VM exit even where the "EPT-violation #VE" control would make it a
+// #VE in the guest. Absent entries are 0: under that control a guest hears itself of what is not mapped.
+//
+// [intel/vol3] "EPT translation mechanism", "EPT and memory typing", "Convertible EPT violations".
 
 #include <cstdint>
 
+#include <slat/arch/x86_64/features.hpp>
 #include <slat/mm/concepts.hpp>
 #include <slat/mm/result.hpp>
 
 namespace slat::x86_64 {
 
-/// What the CPU's EPT can do. The default is the least that any has.
-struct EptFeatures {
-  unsigned pa_bits = 36;
-  bool four_levels = true;
-  bool five_levels = false;
-  bool leaf_2m = false;
-  bool leaf_1g = false;
-  bool execute_only = false;
-  bool accessed_dirty = false;
-  bool mode_based_execute = false;
-  bool pschange_mc_no = false;  // a page's size may change together with its address or type: no machine check
-
-  friend constexpr bool operator==(const EptFeatures&, const EptFeatures&) = default;
-};
-
-/// Raw values that EptFeatures are computed from.
-struct VmxRegisters {
-  std::uint64_t ept_vpid_cap = 0;        // IA32_VMX_EPT_VPID_CAP
-  std::uint64_t secondary_controls = 0;  // IA32_VMX_PROCBASED_CTLS2: its upper half says what may be 1
-  std::uint64_t arch_capabilities = 0;   // IA32_ARCH_CAPABILITIES, 0 where the MSR does not exist
-  unsigned pa_bits = 36;                 // CPUID 8000_0008H, EAX[7:0]
-};
-
-/// [intel/vol3] "VMX capability reporting facility".
-constexpr EptFeatures ept_features(const VmxRegisters& raw) {
-  auto const has = [&](unsigned bit) { return (raw.ept_vpid_cap >> bit & 1) != 0; };
-  return {
-      .pa_bits = raw.pa_bits,
-      .four_levels = has(6),
-      .five_levels = has(7),
-      .leaf_2m = has(16),
-      .leaf_1g = has(17),
-      .execute_only = has(0),
-      .accessed_dirty = has(21),
-      .mode_based_execute = (raw.secondary_controls >> 54 & 1) != 0,  // control bit 22
-      .pschange_mc_no = (raw.arch_capabilities >> 6 & 1) != 0,
-  };
-}
-
-/// What the caller wants of an EPT. The last three are left out where the CPU lacks them.
+/// What the caller wants of an EPT. The last two are left out where the CPU lacks them.
 struct EptOptions {
   unsigned levels = 4;
   bool small_executable = false;   // executable leaves are 4K, so that no guest can provoke the page-size erratum
+  bool suppress_ve = false;        // a right that lacks is a VM exit whatever secondary control 18 (#VE) says
   bool accessed_dirty = true;      // EPTP[6]
   bool mode_based_execute = true;  // secondary control 22
 };
@@ -69,7 +35,8 @@ struct EptOptions {
 ///
 /// How it tracks dirty pages: by the D bit; or, without A/D bits, by the write right, a software bit remembering that
 /// the leaf is writable. There a writable leaf is dirty by nature, cleaning it write-protects it, and where the right
-/// must go from a dirty leaf a second software bit keeps the mark.
+/// must go from a dirty leaf a second software bit keeps the mark. With the #VE control on, `suppress_ve` is what
+/// brings the faults of that write protection to the hypervisor.
 class Ept {
  public:
   static constexpr Entry read = 1ull << 0;
@@ -83,6 +50,7 @@ class Ept {
   static constexpr Entry write_intent = 1ull << 54;    // software: writable, where there is no D bit
   static constexpr Entry software_dirty = 1ull << 55;  // software: was dirty when it lost the write right
   static constexpr Entry strict = 1ull << 56;          // software: asked for as device_strict. EPT has one UC
+  static constexpr Entry suppress_ve = 1ull << 63;     // hardware does not look at it in a live table entry
 
   /// Refused: a depth that the CPU lacks.
   static constexpr Result<Ept> create(const EptFeatures& cpu, const EptOptions& options) {
@@ -93,6 +61,8 @@ class Ept {
 
   constexpr Geometry geometry() const { return geometry_; }
   constexpr unsigned output_bits() const { return pa_bits_; }
+  constexpr bool mode_based_execute() const { return mode_based_execute_; }
+  constexpr bool write_back_tables() const { return write_back_tables_; }
 
   /// A write right without the read right is a misconfiguration, and so is nothing but execution where the CPU lacks
   /// it.
@@ -107,9 +77,10 @@ class Ept {
   }
 
   constexpr Entry leaf(Level l, HostPhys pa, const Attr& a) const {
-    return pa.raw() | (l == 0 ? 0 : large) | encode(a.memory) | encode(a.prot) | Entry{a.software} << software_shift;
+    return pa.raw() | (l == 0 ? 0 : large) | encode(a.memory) | encode(a.prot) | Entry{a.software} << software_shift |
+           silence();
   }
-  constexpr Entry table(Level, HostPhys pa) const { return pa.raw() | read | write | encode(Prot::x); }
+  constexpr Entry table(Level, HostPhys pa) const { return pa.raw() | read | write | encode(Prot::x) | silence(); }
 
   constexpr Kind kind(Level l, Entry e) const {
     if (e == 0) return Kind::absent;
@@ -133,7 +104,7 @@ class Ept {
     e = mended(e);
     auto const pa = address(l, e);
     if (pa.raw() >> output_bits() != 0) return false;
-    if (is_table(l, e)) return (e & ~marks()) == table(l, pa);
+    if (is_table(l, e)) return (e & ~(marks() & accessed)) == table(l, pa);
     auto const a = attr(l, e);
     auto const moving = marks() | (accessed_dirty_ ? 0 : software_dirty) | (e & write_intent ? write : 0);
     return l <= top_leaf(a) && supports(a) && ((leaf(l, pa, a) ^ e) & ~moving) == 0;
@@ -198,16 +169,17 @@ class Ept {
   }
   constexpr bool can_break() const { return !pschange_mc_no_; }
 
-  /// The address is inverted: a CPU with L1TF speculates past a clear right into whatever the L1 cache holds there.
+  /// The address is inverted: a CPU with L1TF speculates past a clear right into whatever the L1 cache holds there. And
+  /// that an entry is broken for a moment is never the guest's to hear of.
   constexpr Entry broken(Entry e) const {
     if (!is_live(e)) return e;
     return ((e & ~all_rights) ^ output) | (e & (read | write | execute)) << parked_shift |
-           ((e & execute_user) != 0 ? parked_user : 0);
+           ((e & execute_user) != 0 ? parked_user : 0) | suppress_ve;
   }
   constexpr Entry mended(Entry e) const {
     if (e == 0 || is_live(e)) return e;
-    return ((e & ~parked) ^ output) | (e >> parked_shift & (read | write | execute)) |
-           ((e & parked_user) != 0 ? execute_user : 0);
+    return ((e & ~(parked | suppress_ve)) ^ output) | (e >> parked_shift & (read | write | execute)) |
+           ((e & parked_user) != 0 ? execute_user : 0) | silence();
   }
 
  private:
@@ -230,12 +202,15 @@ class Ept {
         accessed_dirty_{cpu.accessed_dirty && options.accessed_dirty},
         mode_based_execute_{cpu.mode_based_execute && options.mode_based_execute},
         pschange_mc_no_{cpu.pschange_mc_no},
-        small_executable_{options.small_executable} {}
+        write_back_tables_{cpu.write_back_tables},
+        small_executable_{options.small_executable},
+        suppress_ve_{options.suppress_ve} {}
 
   static constexpr bool is_live(Entry e) { return (e & all_rights) != 0; }
   static constexpr bool is_table(Level l, Entry e) { return l != 0 && (e & large) == 0; }
   // What hardware sets.
   constexpr Entry marks() const { return accessed_dirty_ ? accessed | dirty : 0; }
+  constexpr Entry silence() const { return suppress_ve_ ? suppress_ve : 0; }
 
   // What a broken leaf becomes is broken too.
   template <class Change>
@@ -283,7 +258,9 @@ class Ept {
   bool accessed_dirty_;
   bool mode_based_execute_;
   bool pschange_mc_no_;
+  bool write_back_tables_;
   bool small_executable_;
+  bool suppress_ve_;
 };
 
 static_assert(TableFormat<Ept>);
@@ -300,7 +277,7 @@ static_assert(plain_ept.leaf(0, HostPhys{0x0900'0000}, rw | Memory::device) == 0
 static_assert(plain_ept.table(1, HostPhys{0x8000'1000}) == 0x0000'0000'8000'1007);
 static_assert(full_ept.leaf(0, HostPhys{0x8000'0000}, rwx) == 0x0000'0000'8000'0437);
 static_assert(full_ept.table(1, HostPhys{0x8000'1000}) == 0x0000'0000'8000'1407);
-static_assert(full_ept.broken(0x0000'0000'8000'0437) == 0x1E0F'FFFF'7FFF'F030);
+static_assert(full_ept.broken(0x0000'0000'8000'0437) == 0x9E0F'FFFF'7FFF'F030);
 }  // namespace detail
 
 }  // namespace slat::x86_64

@@ -49,6 +49,7 @@ TEST(EptWords, OfTables) {
   for (auto const reserved : {1ull << 3, 1ull << 4, 1ull << 5, 1ull << 6})
     EXPECT_FALSE(modern.well_formed(3, 0x0000'0000'8000'1407 | reserved));
   EXPECT_FALSE(modern.well_formed(3, 0x0000'0000'8000'1487)) << "a leaf above 1 GiB";
+  EXPECT_FALSE(modern.well_formed(3, 0x0000'0000'8000'1607)) << "a table has no dirty bit";
 }
 
 TEST(EptWords, AMarkIsTheHardwaresBit) {
@@ -73,10 +74,10 @@ TEST(EptWords, DirtyTrackingByWriteProtection) {
 }
 
 TEST(EptWords, ABrokenEntryIsNotPresentAndPointsNowhere) {
-  // Rights parked from bit 57 on, the user's execution at 60; address inverted.
-  EXPECT_EQ(one_execute_bit.broken(0x0000'0000'8000'0037), 0x0E0F'FFFF'7FFF'F030u);
-  EXPECT_EQ(modern.broken(0x0000'0000'8000'0437), 0x1E0F'FFFF'7FFF'F030u);
-  EXPECT_EQ(modern.broken(0x0000'0000'8000'1407), 0x1E0F'FFFF'7FFF'E000u);
+  // Rights parked from bit 57 on, the user's execution at 60; address inverted; bit 63, so that it is no #VE.
+  EXPECT_EQ(one_execute_bit.broken(0x0000'0000'8000'0037), 0x8E0F'FFFF'7FFF'F030u);
+  EXPECT_EQ(modern.broken(0x0000'0000'8000'0437), 0x9E0F'FFFF'7FFF'F030u);
+  EXPECT_EQ(modern.broken(0x0000'0000'8000'1407), 0x9E0F'FFFF'7FFF'E000u);
   for (auto const e : {modern.leaf(1, HostPhys{0x8020'0000}, rwx), modern.table(1, HostPhys{0x1000})}) {
     EXPECT_EQ(modern.broken(e) & 0x407, 0u);
     EXPECT_EQ(modern.mended(modern.broken(e)), e);
@@ -153,21 +154,29 @@ TEST(EptCreate, UsesWhatIsAskedForWhereTheCpuHasIt) {
   EXPECT_EQ(make({}).hardware_age(), (Age{false, false}));
 }
 
-TEST(EptFeatures, AreReadFromTheCapabilityRegisters) {
-  // Bochs 2.7, corei7_skylake_x.
-  auto const bochs = ept_features({.ept_vpid_cap = 0xF01'0633'4141, .pa_bits = 40});
-  EXPECT_EQ(bochs, (EptFeatures{.pa_bits = 40,
-                                .four_levels = true,
-                                .leaf_2m = true,
-                                .leaf_1g = true,
-                                .execute_only = true,
-                                .accessed_dirty = true}));
-  EXPECT_TRUE(ept_features({.ept_vpid_cap = 1ull << 7}).five_levels);
-  EXPECT_FALSE(ept_features({.ept_vpid_cap = 1ull << 7}).four_levels);
-  EXPECT_TRUE(ept_features({.secondary_controls = 1ull << (32 + 22)}).mode_based_execute);
-  EXPECT_FALSE(ept_features({.secondary_controls = 1ull << 22}).mode_based_execute)
-      << "the lower half says what must be 1";
-  EXPECT_TRUE(ept_features({.arch_capabilities = 1ull << 6}).pschange_mc_no);
+// Bit 63: in leaves, whose rights decide; in tables, so that a broken one has it too; never in what is absent.
+TEST(EptSuppressVe, IsBit63OfWhateverIsPresent) {
+  auto const silent = make(new_intel, {.suppress_ve = true});
+  EXPECT_EQ(silent.leaf(0, HostPhys{0x8000'0000}, rwx), 0x8000'0000'8000'0437u);
+  EXPECT_EQ(silent.leaf(1, HostPhys{0x0920'0000}, rw | Memory::device), 0x8000'0000'0920'00C3u);
+  EXPECT_EQ(silent.table(3, HostPhys{0x8000'1000}), 0x8000'0000'8000'1407u);
+  EXPECT_EQ(silent.child(1, 0x8000'0000'8020'04B7, 1), 0x8000'0000'8020'1437u);
+  EXPECT_EQ(silent.recast(0, 0x8000'0000'8000'0737, ro), 0x8000'0000'8000'0331u);
+  EXPECT_EQ(silent.cleared(0, 0x8000'0000'8000'0737, {.dirty = true}), 0x8000'0000'8000'0537u);
+  EXPECT_FALSE(silent.well_formed(0, 0x0000'0000'8000'0437));
+  EXPECT_FALSE(silent.well_formed(3, 0x0000'0000'8000'1407));
+  EXPECT_FALSE(modern.well_formed(0, 0x8000'0000'8000'0437));
+  EXPECT_EQ(silent.kind(0, 0), Kind::absent);
+  EXPECT_EQ(silent.swap(0, 0x0000'0000'8000'0437, 0x8000'0000'8000'0437), Swap::flush);
+}
+
+// That something is broken for a moment must reach the hypervisor, which says "retry", and not the guest.
+TEST(EptSuppressVe, WhatIsBrokenHasItInAnyCase) {
+  auto const silent = make(new_intel, {.suppress_ve = true});
+  EXPECT_EQ(modern.broken(0x0000'0000'8000'1407), 0x9E0F'FFFF'7FFF'E000u);
+  EXPECT_EQ(silent.broken(0x8000'0000'8000'1407), 0x9E0F'FFFF'7FFF'E000u);
+  EXPECT_EQ(modern.mended(0x9E0F'FFFF'7FFF'E000), 0x0000'0000'8000'1407u);
+  EXPECT_EQ(silent.mended(0x9E0F'FFFF'7FFF'E000), 0x8000'0000'8000'1407u);
 }
 
 }  // namespace
