@@ -10,6 +10,7 @@
 #include "oracle/arm_reader.hpp"
 #include "oracle/ept_reader.hpp"
 #include "oracle/hostile_tlb.hpp"
+#include "oracle/npt_reader.hpp"
 #include "oracle/recorder.hpp"
 #include "oracle/recording_frames.hpp"
 
@@ -33,6 +34,8 @@ struct ArmMachine {
   static Entry dirty(Level level, HostPhys to) { return clean(level, to) | 0x80; }
   static Entry uncached(Level level, HostPhys to) { return to.raw() | (level == 0 ? 0x757 : 0x755); }
   static Entry broken(Entry entry) { return entry & ~1ull; }
+  static Entry not_executable(Entry entry) { return entry | 1ull << 54; }
+  static constexpr Entry accessed = 1ull << 10;
 };
 struct ArmBbm2Machine : ArmMachine {
   static ArmReader reader() {
@@ -56,7 +59,9 @@ struct EptMachine {
   static Entry clean(Level level, HostPhys to) { return leaf(level, to) | 0x2; }
   static Entry dirty(Level level, HostPhys to) { return clean(level, to) | 0x200; }
   static Entry uncached(Level level, HostPhys to) { return to.raw() | (level == 0 ? 0x10d : 0x18d); }
-  static Entry broken(Entry entry) { return (entry & ~7ull) ^ ((1ull << 52) - 0x1000); }
+  static Entry broken(Entry entry) { return ((entry & ~7ull) ^ ((1ull << 52) - 0x1000)) | 1ull << 63; }
+  static Entry not_executable(Entry entry) { return entry & ~4ull; }
+  static constexpr Entry accessed = 1ull << 8;
 };
 struct EptErratumMachine : EptMachine {
   static EptReader reader() {
@@ -64,6 +69,21 @@ struct EptErratumMachine : EptMachine {
     with.page_size_erratum = true;
     return EptReader{with};
   }
+};
+struct NptMachine {
+  // Write-combining is the fifth type of the PAT.
+  static constexpr NptFeatures features{
+      .levels = 4, .output_bits = 48, .top_leaf = 2, .no_execute = true, .pat = 0x0007'0401'0007'0406};
+  static NptReader reader() { return NptReader{features}; }
+  static Entry table(HostPhys to) { return to.raw() | 0x7; }
+  // Write-back, accessed, read and execute.
+  static Entry leaf(Level level, HostPhys to) { return to.raw() | (level == 0 ? 0x25 : 0xa5); }
+  static Entry clean(Level level, HostPhys to) { return leaf(level, to) | 0x2; }
+  static Entry dirty(Level level, HostPhys to) { return clean(level, to) | 0x40; }
+  static Entry uncached(Level level, HostPhys to) { return leaf(level, to) | (level == 0 ? 0x80 : 0x1000); }
+  static Entry broken(Entry entry) { return entry & ~1ull; }
+  static Entry not_executable(Entry entry) { return entry | 1ull << 63; }
+  static constexpr Entry accessed = 1ull << 5;
 };
 
 inline constexpr auto page = 4_KiB;

@@ -56,6 +56,7 @@ class EptReader {
       out.kind = entry == 0 ? Decoded::Kind::absent : Decoded::Kind::broken;
       // Bit 51 is above all memory: what a processor with L1TF may read there is nothing.
       if (entry != 0 && !bit(entry, 51)) out.wrong = "B2.6: an entry that is not present points at memory";
+      if (entry != 0 && !bit(entry, 63)) out.wrong = "B1.1: a broken entry may be a #VE for the guest";
       return out;
     }
     auto const is_leaf = level == 0 || (level <= 2 && bit(entry, 7));

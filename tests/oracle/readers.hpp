@@ -5,9 +5,11 @@
 
 #include <slat/arch/aarch64/stage2.hpp>
 #include <slat/arch/x86_64/ept.hpp>
+#include <slat/arch/x86_64/npt.hpp>
 
 #include "oracle/arm_reader.hpp"
 #include "oracle/ept_reader.hpp"
+#include "oracle/npt_reader.hpp"
 
 namespace slat::test {
 
@@ -40,6 +42,17 @@ constexpr EptReader reader_for(const x86_64::Ept& format) {
       .mode_based_execute = format.supports({Prot::r | Prot::x_user}),
       .accessed_dirty = format.hardware_age().dirty,
       .page_size_erratum = format.can_break(),
+  }};
+}
+
+constexpr NptReader reader_for(const x86_64::Npt& format) {
+  auto const geometry = format.geometry();
+  return NptReader{{
+      .levels = geometry.root + 1,
+      .output_bits = format.output_bits(),
+      .top_leaf = geometry.top_leaf,
+      .no_execute = format.supports({Prot::r}),
+      .pat = format.pat(),
   }};
 }
 

@@ -11,6 +11,7 @@
 
 #include <slat/arch/aarch64/stage2.hpp>
 #include <slat/arch/x86_64/ept.hpp>
+#include <slat/arch/x86_64/npt.hpp>
 
 namespace slat::test {
 
@@ -47,12 +48,26 @@ constexpr x86_64::EptFeatures with_page_size_erratum(x86_64::EptFeatures cpu) {
   return cpu;
 }
 
+/// An AMD CPU with all that nested paging has.
+inline constexpr x86_64::NptFeatures new_amd{.pa_bits = 48,
+                                             .nested_paging = true,
+                                             .five_levels = true,
+                                             .leaf_1g = true,
+                                             .no_execute = true,
+                                             .flush_by_asid = true,
+                                             .asids = 32768};
+inline constexpr x86_64::NptFeatures small_amd{
+    .pa_bits = 40, .nested_paging = true, .five_levels = true, .no_execute = true, .asids = 16};
+
 template <aarch64::Granule G>
 constexpr aarch64::Stage2<G> stage2(const aarch64::Features& cpu, const aarch64::Stage2Options& options) {
   return *aarch64::Stage2<G>::create(cpu, options);
 }
 constexpr x86_64::Ept ept(const x86_64::EptFeatures& cpu, const x86_64::EptOptions& options) {
   return *x86_64::Ept::create(cpu, options);
+}
+constexpr x86_64::Npt npt(const x86_64::NptFeatures& cpu, const x86_64::NptOptions& options) {
+  return *x86_64::Npt::create(cpu, options);
 }
 
 }  // namespace detail
@@ -146,16 +161,32 @@ struct Ept4Erratum {
   using Format = x86_64::Ept;
   static constexpr Format make() { return detail::ept(detail::with_page_size_erratum(detail::new_intel), {}); }
 };
+// What is broken for a moment, or write-protected to see the next write, is never a #VE for the guest.
 struct Ept4ErratumNoAge {
   static constexpr const char* name = "Ept4ErratumNoAge";
   using Format = x86_64::Ept;
   static constexpr Format make() {
-    return detail::ept(detail::with_page_size_erratum(detail::new_intel), {.accessed_dirty = false});
+    return detail::ept(detail::with_page_size_erratum(detail::new_intel),
+                       {.suppress_ve = true, .accessed_dirty = false});
   }
 };
 
-using Formats = ::testing::Types<Arm4k, Arm4kAccessed, Arm4kDirty, Arm4kBbm2, Arm4kBbm2Dirty, Arm16k, Arm16kBbm2Dirty,
-                                 Arm64k, Arm64kBbm2Dirty, Ept4, Ept4NoAge, Ept5, Ept4Erratum, Ept4ErratumNoAge>;
+// Write-combining is the fifth type of the PAT, so that its third index bit must move when a leaf changes its size.
+struct Npt4 {
+  static constexpr const char* name = "Npt4";
+  using Format = x86_64::Npt;
+  static constexpr Format make() { return detail::npt(detail::new_amd, {.pat = x86_64::pat_with_write_combining}); }
+};
+// No leaf of 1 GiB, and the PAT that Linux chooses: write-combining second, write-through last.
+struct Npt5 {
+  static constexpr const char* name = "Npt5";
+  using Format = x86_64::Npt;
+  static constexpr Format make() { return detail::npt(detail::small_amd, {.levels = 5, .pat = 0x0407'0506'0007'0106}); }
+};
+
+using Formats =
+    ::testing::Types<Arm4k, Arm4kAccessed, Arm4kDirty, Arm4kBbm2, Arm4kBbm2Dirty, Arm16k, Arm16kBbm2Dirty, Arm64k,
+                     Arm64kBbm2Dirty, Ept4, Ept4NoAge, Ept5, Ept4Erratum, Ept4ErratumNoAge, Npt4, Npt5>;
 
 /// Puts the variant's name into the test's.
 struct FormatName {

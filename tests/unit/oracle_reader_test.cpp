@@ -12,6 +12,8 @@
 namespace slat::test {
 namespace {
 
+using namespace slat::literals;
+
 struct Sample {
   Level level;
   Entry entry;
@@ -104,7 +106,9 @@ TEST(EptReader, RefusesWhatTheManualDoes) {
                                  {1, 0x4000'000f, "B1.2"},
                                  {1, 0x4000'0003, "a table entry"},
                                  {0, 0x4000'0007, "device"},
-                                 {0, 0x4000'0030, "B2.6"},
+                                 {0, 0x8000'0000'4000'0030, "B2.6"},
+                                 {0, 0x0008'0000'4000'0030, "B1.1"},
+                                 {0, 0x8008'0000'4000'0030, ""},
                              });
   features.execute_only = false;
   features.top_leaf = 1;
@@ -122,6 +126,68 @@ TEST(EptReader, SeesWhatHardwareAllows) {
   EXPECT_EQ(EptReader{features}.decode(0, 0x4000'0431).rights, Prot::r | Prot::x_user);
   EXPECT_EQ(EptReader{features}.decode(0, 0x4000'0035).rights, Prot::r | Prot::x_supervisor);
   EXPECT_EQ(EptReader{features}.decode(0, 0x4000'0430).kind, Decoded::Kind::leaf);
+}
+
+TEST(NptReader, RefusesWhatTheManualDoes) {
+  auto features = NptMachine::features;
+  check(NptReader{features}, {
+                                 {0, 0x4000'0007, ""},
+                                 {1, 0x4000'0087, ""},
+                                 {2, 0x4000'0087, ""},
+                                 {3, 0x4000'0007, ""},
+                                 {0, 0x8000'0000'4000'0005, ""},
+                                 {0, 0x8000'0000'4000'0087, ""},  // the PAT bit of a page
+                                 {1, 0x4000'1087, ""},            // and of a large leaf
+                                 {0, 0x4000'0003, "C1: a guest's access"},
+                                 {1, 0x4000'0003, "C1: a guest's access"},
+                                 {1, 0x4000'0083, "C1: a guest's access"},
+                                 {3, 0x4000'0087, "C1: bits 8:7"},
+                                 {3, 0x4000'0107, "C1: bits 8:7"},
+                                 {4, 0x4000'0087, "C1: bits 8:7"},
+                                 {0, 0x0001'0000'4000'0007, "C1: address bits above"},
+                                 {1, 0x0001'0000'4000'0007, "C1: address bits above"},
+                                 {1, 0x4000'2087, "C1: address bits below"},
+                                 {2, 0x4020'0087, "C1: address bits below"},
+                                 {1, 0x4000'0005, "a table entry"},
+                                 {1, 0x8000'0000'4000'0007, "a table entry"},
+                                 {1, 0x4000'000f, "a table is read"},
+                                 {0, 0x4000'001f, "device"},
+                                 {0, 0x4000'0017, "device"},
+                                 {0, 0x4000'0000, ""},
+                             });
+  features.no_execute = false;
+  features.top_leaf = 1;
+  features.pat = 0x0302'0000'0000'0006;
+  check(NptReader{features}, {{0, 0x8000'0000'4000'0005, "C1: bit 63"},
+                              {1, 0x8000'0000'4000'0007, "C1: bit 63"},
+                              {2, 0x4000'0087, "C1: no leaf"},
+                              {0, 0x4000'0097, "C1: the PAT"},
+                              {0, 0x4000'009f, "C1: the PAT"}});
+}
+
+TEST(NptReader, SeesWhatHardwareAllows) {
+  NptReader const reader{NptMachine::features};
+  EXPECT_EQ(reader.decode(0, 0x4000'0005).rights, Prot::rx);
+  EXPECT_EQ(reader.decode(0, 0x4000'0007).rights, Prot::rwx);
+  EXPECT_EQ(reader.decode(0, 0x8000'0000'4000'0007).rights, Prot::rw);
+  EXPECT_EQ(reader.written(0, 0x4000'0007), 0x4000'0047u);
+  EXPECT_EQ(reader.written(1, 0x4000'0007), 0x4000'0007u) << "a table has no dirty bit";
+  EXPECT_EQ(reader.accessed(3, 0x4000'0007), 0x4000'0027u);
+  EXPECT_EQ(reader.accessed(0, 0x4000'0006), 0x4000'0006u);
+  EXPECT_EQ(reader.decode(0, 0x4000'0006).kind, Decoded::Kind::broken);
+  EXPECT_EQ(reader.decode(2, 0x4000'1087).address, 0x4000'0000_hpa);
+}
+
+TEST(NptReader, ReadsTheMemoryTypeOutOfThePat) {
+  NptReader const reader{NptMachine::features};  // WB WT UC- UC WC WT UC- UC
+  EXPECT_EQ(reader.decode(0, 0x4000'0007).type, 6);
+  EXPECT_EQ(reader.decode(0, 0x4000'000f).type, 4);
+  EXPECT_EQ(reader.decode(0, 0x4000'0017).type, 7);
+  EXPECT_EQ(reader.decode(0, 0x4000'001f).type, 0);
+  EXPECT_EQ(reader.decode(0, 0x4000'0087).type, 1);
+  EXPECT_EQ(reader.decode(1, 0x4000'0087).type, 6) << "bit 7 says that it is large";
+  EXPECT_EQ(reader.decode(1, 0x4000'1087).type, 1);
+  EXPECT_EQ(reader.decode(2, 0x4000'109f).type, 0);
 }
 
 // The one feature that a reader has to guess is in the variant's name.

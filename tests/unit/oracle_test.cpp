@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <string>
-#include <type_traits>
 
 #include "oracle/by_hand.hpp"
 
@@ -18,7 +17,7 @@ class OracleTest : public ::testing::Test {
  protected:
   ByHand<Machine> by_hand;
 };
-using Machines = ::testing::Types<ArmMachine, ArmBbm2Machine, EptMachine, EptErratumMachine>;
+using Machines = ::testing::Types<ArmMachine, ArmBbm2Machine, EptMachine, EptErratumMachine, NptMachine>;
 TYPED_TEST_SUITE(OracleTest, Machines);
 
 // Where a slot can be broken at all.
@@ -30,7 +29,7 @@ TYPED_TEST_SUITE(OracleBreaks, Breaking);
 // Where a block may be linked while the table that it replaces is cached.
 template <class Machine>
 class OracleResizesLive : public OracleTest<Machine> {};
-using ResizingLive = ::testing::Types<ArmBbm2Machine, EptMachine, EptErratumMachine>;
+using ResizingLive = ::testing::Types<ArmBbm2Machine, EptMachine, EptErratumMachine, NptMachine>;
 TYPED_TEST_SUITE(OracleResizesLive, ResizingLive);
 
 // ---- invalidation
@@ -542,8 +541,7 @@ TYPED_TEST(OracleTest, APlainStoreOverAFreshDirtyBitIsNamed) {
   hand.begin(Change::attributes(hand.tlb_.intent(), first_page, rw));
   auto const old = hand.load(table, 0);
   hand.tlb_.use(0_gpa, true);
-  auto const not_executable = std::is_base_of_v<ArmMachine, TypeParam> ? old | 1ull << 54 : old & ~4ull;
-  hand.store(table, 0, not_executable);
+  hand.store(table, 0, TypeParam::not_executable(old));
   hand.publish();
   hand.invalidate(first_page, 0);
   hand.commit();
@@ -554,9 +552,8 @@ TYPED_TEST(OracleTest, ALostAccessedBitIsNamed) {
   auto& hand = this->by_hand;
   auto const table = hand.pages(TypeParam::leaf(0, ram), rx);
   hand.tlb_.use(0_gpa, false);
-  auto const accessed = std::is_base_of_v<ArmMachine, TypeParam> ? 1ull << 10 : 1ull << 8;
   hand.begin(Change::same(hand.tlb_.intent(), first_page));
-  hand.store(table, 0, TypeParam::leaf(0, ram) & ~accessed);
+  hand.store(table, 0, TypeParam::leaf(0, ram) & ~TypeParam::accessed);
   hand.publish();
   hand.invalidate(first_page, 0);
   hand.commit();

@@ -1,0 +1,58 @@
+#pragma once
+
+// The values that make an Intel CPU walk what an Ept format writes, and forget what it has walked. Pure: who writes the
+// VMCS and executes INVEPT is no matter here.
+
+#include <cstdint>
+
+#include <slat/arch/x86_64/ept.hpp>
+#include <slat/mm/result.hpp>
+
+namespace slat::x86_64 {
+
+/// EPTP: where to walk, how deep, through the caches where the CPU can, and whether A and D are set. INVEPT wants the
+/// same word. [intel/vol3] "Extended-page-table pointer (EPTP)".
+constexpr std::uint64_t eptp(const Ept& format, HostPhys root) {
+  constexpr std::uint64_t write_back = 6;
+  return root.raw() | (format.hardware_age().dirty ? 1ull << 6 : 0) | std::uint64_t{format.geometry().root} << 3 |
+         (format.write_back_tables() ? write_back : 0);
+}
+
+/// The bits of the secondary processor-based controls that the format counts on: EPT, and mode-based execution. A
+/// format without it wants that bit clear. [intel/vol3] "Processor-based VM-execution controls".
+constexpr std::uint32_t secondary_controls(const Ept& format) {
+  return 1u << 1 | (format.mode_based_execute() ? 1u << 22 : 0);
+}
+inline constexpr std::uint32_t secondary_controls_mask = 1u << 1 | 1u << 22;
+
+/// One INVEPT: the register operand, and the 16 bytes of memory.
+struct Invept {
+  enum class Type : std::uint64_t { single = 1, all = 2 };
+  struct Descriptor {
+    std::uint64_t eptp = 0;
+    std::uint64_t reserved = 0;
+    friend constexpr bool operator==(const Descriptor&, const Descriptor&) = default;
+  };
+
+  Type type;
+  Descriptor descriptor;
+  friend constexpr bool operator==(const Invept&, const Invept&) = default;
+};
+static_assert(sizeof(Invept::Descriptor) == 16);
+
+/// What makes one CPU forget every translation, combined ones and table pointers too, that came by way of `eptp`, and
+/// no more where the CPU can do with less than everything. Refused where it has no INVEPT: nothing else would do. It
+/// works on the executing CPU only. [intel/vol3] "INVEPT", "Operations that invalidate cached mappings".
+constexpr Result<Invept> invept(const EptFeatures& cpu, std::uint64_t eptp) {
+  if (cpu.invept_single) return Invept{Invept::Type::single, {eptp}};
+  if (cpu.invept_all) return Invept{Invept::Type::all, {}};
+  return Error{Errc::unsupported};
+}
+
+// Four levels (3 << 3), uncached and without A/D; then write-back (6) and A/D (40).
+static_assert(eptp(detail::plain_ept, HostPhys{0x8000'1000}) == 0x0000'0000'8000'1018);
+static_assert(eptp(*Ept::create({.accessed_dirty = true, .write_back_tables = true}, {}), HostPhys{0x8000'1000}) ==
+              0x0000'0000'8000'105E);
+static_assert(secondary_controls(detail::full_ept) == 0x0040'0002);
+
+}  // namespace slat::x86_64
