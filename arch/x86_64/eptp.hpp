@@ -3,6 +3,7 @@
 // The values that make an Intel CPU walk what an Ept format writes, and forget what it has walked. Pure: who writes the
 // VMCS and executes INVEPT is no matter here.
 
+#include <array>
 #include <cstdint>
 
 #include <slat/arch/x86_64/ept.hpp>
@@ -25,27 +26,20 @@ constexpr std::uint32_t secondary_controls(const Ept& format) {
 }
 inline constexpr std::uint32_t secondary_controls_mask = 1u << 1 | 1u << 22;
 
-/// One INVEPT: the register operand, and the 16 bytes of memory.
-struct Invept {
-  enum class Type : std::uint64_t { single = 1, all = 2 };
-  struct Descriptor {
-    std::uint64_t eptp = 0;
-    std::uint64_t reserved = 0;
-    friend constexpr bool operator==(const Descriptor&, const Descriptor&) = default;
-  };
-
-  Type type;
-  Descriptor descriptor;
-  friend constexpr bool operator==(const Invept&, const Invept&) = default;
+/// One INVEPT: the type in a register, and what it reads, an EPTP and 64 bits of 0.
+struct InveptOperands {
+  std::uint64_t type;
+  std::array<std::uint64_t, 2> descriptor;
+  friend constexpr bool operator==(const InveptOperands&, const InveptOperands&) = default;
 };
-static_assert(sizeof(Invept::Descriptor) == 16);
 
-/// What makes one CPU forget every translation, combined ones and table pointers too, that came by way of `eptp`, and
-/// no more where the CPU can do with less than everything. Refused where it has no INVEPT: nothing else would do. It
-/// works on the executing CPU only. [intel/vol3] "INVEPT", "Operations that invalidate cached mappings".
-constexpr Result<Invept> invept(const EptFeatures& cpu, std::uint64_t eptp) {
-  if (cpu.invept_single) return Invept{Invept::Type::single, {eptp}};
-  if (cpu.invept_all) return Invept{Invept::Type::all, {}};
+/// What makes the executing CPU, and no other, forget every translation that came by way of `eptp`: combined ones and
+/// table pointers too, and no more than that where the CPU can do with less than everything. Refused where it has no
+/// INVEPT: nothing else would do. [intel/vol3] "INVEPT", "Operations that invalidate cached mappings".
+constexpr Result<InveptOperands> invept_operands(const EptFeatures& cpu, std::uint64_t eptp) {
+  constexpr std::uint64_t single_context = 1, all_contexts = 2;
+  if (cpu.invept_single) return InveptOperands{single_context, {eptp, 0}};
+  if (cpu.invept_all) return InveptOperands{all_contexts, {0, 0}};
   return Error{Errc::unsupported};
 }
 

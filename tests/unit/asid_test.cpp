@@ -180,6 +180,7 @@ class Model {
   void run(std::size_t cpu, std::size_t vcpu) {
     auto& tlb = tlbs_[cpu];
     auto const control = asids_[cpu].enter(records_[vcpu]);
+    if (random_() % 50 == 0) return asids_[cpu].start_over();  // VMRUN failed, and flushed nothing
     auto const number = records_[vcpu].value;
     if (control == TlbControl::everything) {
       ++rollovers_;

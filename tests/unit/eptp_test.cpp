@@ -35,23 +35,16 @@ TEST(SecondaryControls, AreEptAndModeBasedExecution) {
   EXPECT_EQ(secondary_controls_mask, 0x40'0002u);
 }
 
-TEST(Invept, ForgetsOneEptpWhereTheCpuCanAndAllWhereItCannot) {
+TEST(InveptOperands, NameOneEptpWhereTheCpuCanAndAllWhereItCannot) {
   auto const one = eptp(*Ept::create(bochs, {}), root);
   auto cpu = bochs;
-  EXPECT_EQ(*invept(cpu, one), (Invept{Invept::Type::single, {one, 0}}));
+  EXPECT_EQ(*invept_operands(cpu, one), (InveptOperands{1, {one, 0}}));
   cpu.invept_single = false;
-  EXPECT_EQ(*invept(cpu, one), (Invept{Invept::Type::all, {0, 0}}));
+  EXPECT_EQ(*invept_operands(cpu, one), (InveptOperands{2, {0, 0}}));
   cpu.invept_all = false;
-  auto const none = invept(cpu, one);
+  auto const none = invept_operands(cpu, one);
   ASSERT_FALSE(none);
   EXPECT_EQ(none.error().code, Errc::unsupported);
-}
-
-TEST(Invept, OperandsAreAsTheInstructionWantsThem) {
-  EXPECT_EQ(static_cast<std::uint64_t>(Invept::Type::single), 1u);
-  EXPECT_EQ(static_cast<std::uint64_t>(Invept::Type::all), 2u);
-  EXPECT_EQ(offsetof(Invept::Descriptor, eptp), 0u);
-  EXPECT_EQ(offsetof(Invept::Descriptor, reserved), 8u);
 }
 
 }  // namespace
