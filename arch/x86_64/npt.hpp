@@ -6,7 +6,7 @@
 //   |NX|  0  |strict|  0  | user| address   |  0  | 0|leaf,PAT| D| A|PCD|PWT| U| W| P|
 //
 // Bit 7 says "leaf" above level 0; there the third bit of the PAT index is bit 12, which no address of a large leaf
-// needs. Of a page it is bit 7. Hardware ignores bits 62:52 and 11:9, and everything in an entry whose P is clear.
+// needs. Of a page it is bit 7. Hardware ignores bits 58:52 and 11:9, and everything in an entry whose P is clear.
 //
 // Every access of a guest is a user's to this walk, so U is set at every level; and it is a read at least, so the read
 // right cannot be withheld. User and supervisor execution are one: GMET would tell them apart, and is not used. What an

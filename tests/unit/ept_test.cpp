@@ -89,6 +89,12 @@ TEST(EptMisconfiguration, IsNeitherSupportedNorWellFormed) {
   auto const plain = make({.leaf_2m = true});
   EXPECT_TRUE(modern.supports({Prot::x}));
   EXPECT_FALSE(plain.supports({Prot::x})) << "execute-only is a capability";
+  auto const halves = make({.mode_based_execute = true});
+  for (auto const prot : {Prot::x_user, Prot::x_supervisor, Prot::x}) {
+    EXPECT_TRUE(modern.supports({prot}));
+    EXPECT_FALSE(halves.supports({prot})) << "for either execution";
+    EXPECT_FALSE(modern.supports({Prot::w | prot}));
+  }
   auto const page = modern.leaf(0, HostPhys{0x8000'0000}, rw);
   EXPECT_FALSE(modern.well_formed(0, page & ~Ept::read)) << "W without R";
   for (auto const type : {2ull, 3ull, 5ull, 7ull})
