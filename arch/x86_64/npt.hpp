@@ -125,8 +125,8 @@ class Npt {
   constexpr bool permits(Level, Entry e, Prot want) const { return allows(rights(e), want); }
   constexpr Entry unprotected(Level, Entry e) const { return e; }
 
-  /// [amd/vol2] "TLB management": what is gained needs nothing, since hardware looks at the tables again before it
-  /// faults; all else is flushed.
+  /// [amd/vol2] "TLB management": a right that is gained needs nothing, since what may still be cached of less faults,
+  /// and a fault that is found spurious is answered by a flush on its own CPU. All else is flushed.
   constexpr Swap swap(Level l, Entry old, Entry next) const {
     if (old == 0 || old == next) return Swap::free;
     if (next == 0 || is_table(l, old) || is_table(l, next)) return Swap::flush;
