@@ -16,6 +16,7 @@
 
 #include <slat/arch/aarch64/stage2.hpp>
 #include <slat/arch/x86_64/ept.hpp>
+#include <slat/arch/x86_64/npt.hpp>
 #include <slat/mm/frame_pool.hpp>
 #include <slat/mm/page_table.hpp>
 
@@ -185,6 +186,7 @@ void add(const char* name, const Format& format, bool quick) {
 constexpr aarch64::Features arm_cpu{
     .pa_bits = 48, .granule_4k = true, .hardware_accessed = true, .hardware_dirty = true, .xnx = true, .fwb = true};
 constexpr x86_64::EptFeatures intel_cpu{.pa_bits = 46, .leaf_2m = true, .leaf_1g = true, .accessed_dirty = true};
+constexpr x86_64::NptFeatures amd_cpu{.pa_bits = 48, .nested_paging = true, .leaf_1g = true, .no_execute = true};
 
 }  // namespace
 
@@ -192,6 +194,7 @@ int main(int argc, char** argv) {
   auto const quick = argc > 1 && std::string_view{argv[1]} == "--quick";
   add("Arm stage-2", *aarch64::Stage2<>::create(arm_cpu, {}), quick);
   add("EPT", *x86_64::Ept::create(intel_cpu, {}), quick);
+  add("NPT", *x86_64::Npt::create(amd_cpu, {}), quick);
   Lines lines;
   benchmark::RunSpecifiedBenchmarks(&lines);
 }
