@@ -71,17 +71,16 @@ class Walk {
   /// of one. What is above stays as it is, unless the change empties the table.
   Place lowest(GuestRange range) const {
     auto place = top();
-    while (auto const lower = holding(place, range)) place = *lower;
+    while (descend(place, range)) {
+    }
     return place;
   }
   /// The same for a change that takes entries away: the lowest one that it cannot empty.
   Place lowest_kept(GuestRange range) const {
     auto place = top();
     auto kept = place;
-    while (auto const lower = holding(place, range)) {
-      place = *lower;
+    while (descend(place, range))
       if (used(place.table) > (range.size >> geometry.shift(place.level)) + 2) kept = place;
-    }
     return kept;
   }
 
@@ -116,14 +115,15 @@ class Walk {
   }
 
  private:
-  /// The live table below the slot of `place` of which `range` is a part, and not the whole.
-  std::optional<Place> holding(Place place, GuestRange range) const {
-    if (place.level == 0) return {};
-    auto const slot = this->slot(place, range.begin);
-    if (range == slot.span || !slot.span.contains(range.last())) return {};
-    Entry const e = load(slot);
-    if (e == 0 || format.kind(place.level, e) != Kind::table) return {};
-    return below(slot, e);
+  /// To the live table below the slot of which `range` is a part, and not the whole.
+  bool descend(Place& place, GuestRange range) const {
+    auto const shift = geometry.shift(place.level);
+    bool const in_one_slot = (range.begin.raw() ^ range.last().raw()) >> shift == 0;
+    if (place.level == 0 || !in_one_slot || range.size >> shift != 0) return false;
+    Entry const e = load(frames->view(place.table) + geometry.index(range.begin, place.level));
+    if (e == 0 || format.kind(place.level, e) != Kind::table) return false;
+    place = {format.address(place.level, e), place.level - 1, true};
+    return true;
   }
 };
 

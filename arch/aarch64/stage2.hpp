@@ -86,9 +86,9 @@ class Stage2 {
     return is_table(l, e) ? Kind::table : Kind::leaf;
   }
   constexpr HostPhys address(Level l, Entry e) const {
-    return HostPhys{e & output}.down_to(is_table(l, e) ? geometry_.page_size() : geometry_.span(l));
+    return HostPhys{e & (is_table(l, e) ? output : address_bits(l))};
   }
-  constexpr Entry address_bits(Level l) const { return output & ~(geometry_.span(l) - 1); }
+  constexpr Entry address_bits(Level l) const { return output & ~Entry{0} << (bits + l * index_bits); }
   constexpr Attr attr(Level, Entry e) const {
     auto prot = execution(e);
     if (e & s2ap_r) prot = prot | Prot::r;

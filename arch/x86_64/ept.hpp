@@ -89,9 +89,9 @@ class Ept {
   }
   constexpr HostPhys address(Level l, Entry e) const {
     auto const live = mended(e);
-    return HostPhys{live & output}.down_to(is_table(l, live) ? geometry_.page_size() : geometry_.span(l));
+    return HostPhys{live & (is_table(l, live) ? output : address_bits(l))};
   }
-  constexpr Entry address_bits(Level l) const { return output & ~(geometry_.span(l) - 1); }
+  constexpr Entry address_bits(Level l) const { return output & ~Entry{0} << (12 + 9 * l); }
   constexpr Attr attr(Level, Entry e) const {
     e = mended(e);
     auto prot = rights(e);

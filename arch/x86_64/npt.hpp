@@ -85,9 +85,9 @@ class Npt {
     return is_table(l, e) ? Kind::table : Kind::leaf;
   }
   constexpr HostPhys address(Level l, Entry e) const {
-    return HostPhys{e & output}.down_to(is_table(l, e) ? geometry_.page_size() : geometry_.span(l));
+    return HostPhys{e & (is_table(l, e) ? output : address_bits(l))};
   }
-  constexpr Entry address_bits(Level l) const { return output & ~(geometry_.span(l) - 1); }
+  constexpr Entry address_bits(Level l) const { return output & ~Entry{0} << (12 + 9 * l); }
   constexpr Attr attr(Level l, Entry e) const {
     return {rights(e), memory(l, e), static_cast<std::uint8_t>(e >> software_shift & 3)};
   }
