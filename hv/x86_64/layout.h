@@ -18,3 +18,6 @@
 #define REGISTERS_R13 96
 #define REGISTERS_R14 104
 #define REGISTERS_R15 112
+
+// The VMCS field that vmx_entry.S writes.
+#define VMCS_HOST_RSP 0x6c14

@@ -21,11 +21,11 @@ using slat::Prot;
 using namespace slat::literals;
 
 // Bochs 2.7, corei7_skylake_x.
-constexpr Capabilities skylake{.pin = 0x0000'007f'0000'0016,
-                               .primary = 0xfff9'fffe'0400'6172,
-                               .secondary = 0x0017'1aee'0000'0000,
+constexpr Capabilities skylake{.pin = 0x7f'0000'0016,
+                               .primary = 0xf7f9'fffe'0400'6172,
+                               .secondary = 0x0217'7fff'0000'0000,
                                .exit = 0x007f'ffff'0003'6dfb,
-                               .entry = 0x0000'f3ff'0000'11fb};
+                               .entry = 0xffff'0000'11fb};
 
 TEST(VmxControls, AreWhatIsWantedAndWhatTheCpuInsistsOn) {
   EXPECT_EQ(controls(0x0000'00ff'0000'0016, 1), (Controls{0x17, 0}));

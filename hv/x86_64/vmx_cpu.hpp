@@ -1,0 +1,92 @@
+#pragma once
+
+// Puts a CPU into VMX operation.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "hv/print.hpp"
+#include "hv/x86_64/console.hpp"
+#include "hv/x86_64/death.hpp"
+#include "hv/x86_64/registers.hpp"
+#include "hv/x86_64/vmx_guest_state.hpp"
+#include "hv/x86_64/vmx_host_state.hpp"
+#include "hv/x86_64/vmx_instructions.hpp"
+
+namespace hv::vmx {
+
+namespace msr {
+inline constexpr std::uint32_t feature_control = 0x3a;
+inline constexpr std::uint32_t pat = 0x277;
+inline constexpr std::uint32_t basic = 0x480;
+inline constexpr std::uint32_t cr0_fixed0 = 0x486, cr0_fixed1 = 0x487, cr4_fixed0 = 0x488, cr4_fixed1 = 0x489;
+inline constexpr std::uint32_t procbased_controls2 = 0x48b;
+inline constexpr std::uint32_t true_pinbased_controls = 0x48d, true_procbased_controls = 0x48e;
+inline constexpr std::uint32_t true_exit_controls = 0x48f, true_entry_controls = 0x490;
+inline constexpr std::uint32_t efer = 0xc000'0080, fs_base = 0xc000'0100, gs_base = 0xc000'0101;
+}  // namespace msr
+
+/// Memory that belongs to the CPU, for VMXON or a VMCS: it begins with the revision of the layout.
+/// [intel/vol3] "Format of the VMCS Region"
+struct alignas(4096) Region {
+  std::uint32_t revision = 0;
+  std::array<std::byte, 4092> rest{};
+
+  /// The hypervisor maps memory at its own address.
+  slat::HostPhys address() const { return slat::HostPhys{reinterpret_cast<std::uint64_t>(this)}; }
+};
+static_assert(sizeof(Region) == 4096);
+
+inline std::uint32_t revision() { return static_cast<std::uint32_t>(read_msr(msr::basic) & 0x7fff'ffff); }
+
+inline Capabilities capabilities() {
+  return {.pin = read_msr(msr::true_pinbased_controls),
+          .primary = read_msr(msr::true_procbased_controls),
+          .secondary = read_msr(msr::procbased_controls2),
+          .exit = read_msr(msr::true_exit_controls),
+          .entry = read_msr(msr::true_entry_controls)};
+}
+
+/// This CPU enters VMX operation. `region` is its own from then on.
+inline void turn_on(Region& region) {
+  switch (permission(read_msr(msr::feature_control))) {
+    case Permission::given: break;
+    case Permission::ours_to_give: write_msr(msr::feature_control, permit_and_lock); break;
+    case Permission::refused: die("VMX is locked off by the firmware");
+  }
+  std::uint64_t cr0, cr4;
+  asm volatile("mov %%cr0, %0; mov %%cr4, %1" : "=r"(cr0), "=r"(cr4));
+  cr0 = with_fixed_bits(cr0, read_msr(msr::cr0_fixed0), read_msr(msr::cr0_fixed1));
+  cr4 = with_fixed_bits(cr4 | cr4::vmx_enable, read_msr(msr::cr4_fixed0), read_msr(msr::cr4_fixed1));
+  asm volatile("mov %0, %%cr0; mov %1, %%cr4" : : "r"(cr0), "r"(cr4) : "memory");
+  region.revision = revision();
+  if (vmxon(region.address()) != Verdict::succeeded) die("VMXON failed");
+}
+
+extern "C" void hv_vmx_exit();
+
+inline HostRegisters host_registers() {
+  HostRegisters host;
+  asm volatile("mov %%cr0, %0; mov %%cr3, %1; mov %%cr4, %2" : "=r"(host.cr0), "=r"(host.cr3), "=r"(host.cr4));
+  asm volatile("mov %%cs, %0; mov %%ss, %1; mov %%ds, %2" : "=r"(host.cs), "=r"(host.ss), "=r"(host.ds));
+  asm volatile("mov %%es, %0; mov %%fs, %1; mov %%gs, %2; str %3"
+               : "=r"(host.es), "=r"(host.fs), "=r"(host.gs), "=r"(host.tr));
+  struct [[gnu::packed]] TableRegister {
+    std::uint16_t limit;
+    std::uint64_t base;
+  } gdt, idt;
+  asm volatile("sgdt %0; sidt %1" : "=m"(gdt), "=m"(idt));
+  host.gdt_base = gdt.base;
+  host.idt_base = idt.base;
+  auto const* const task = reinterpret_cast<const std::uint64_t*>(gdt.base + (host.tr & 0xfff8));
+  host.tr_base = task_base(task[0], task[1]);
+  host.efer = read_msr(msr::efer);
+  host.pat = read_msr(msr::pat);
+  host.fs_base = read_msr(msr::fs_base);
+  host.gs_base = read_msr(msr::gs_base);
+  host.exit_rip = reinterpret_cast<std::uint64_t>(&hv_vmx_exit);
+  return host;
+}
+
+}  // namespace hv::vmx
