@@ -1,5 +1,5 @@
 # Bare-metal x86_64 from Debian's g++, or clang-16 with
-# -DSLAT_BARE_COMPILER=clang. Used for freestanding compile checks.
+# -DSLAT_BARE_COMPILER=clang.
 
 set(CMAKE_SYSTEM_NAME Generic)
 set(CMAKE_SYSTEM_PROCESSOR x86_64)

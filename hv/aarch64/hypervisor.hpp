@@ -17,13 +17,13 @@
 #include "hv/aarch64/console.hpp"
 #include "hv/aarch64/counted_instructions.hpp"
 #include "hv/aarch64/cpu.hpp"
-#include "hv/aarch64/death.hpp"
 #include "hv/aarch64/fault.hpp"
 #include "hv/aarch64/guest_cpu.hpp"
 #include "hv/aarch64/injection.hpp"
 #include "hv/aarch64/psci_server.hpp"
 #include "hv/counted_hook.hpp"
 #include "hv/guest_memory.hpp"
+#include "hv/outcome.hpp"
 #include "hv/summary.hpp"
 
 namespace hv {

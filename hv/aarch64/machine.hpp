@@ -13,18 +13,9 @@
 
 #include "hv/aarch64/board.hpp"
 #include "hv/device_tree.hpp"
+#include "hv/host_range.hpp"
 
 namespace hv {
-
-/// Bytes of host memory, `begin` up to and without `end`.
-struct HostRange {
-  slat::HostPhys begin;
-  slat::HostPhys end;
-
-  constexpr std::uint64_t size() const { return end - begin; }
-  /// EL2 maps memory at its own address, once stage 1 is on.
-  std::span<std::byte> bytes() const { return {reinterpret_cast<std::byte*>(begin.raw()), size()}; }
-};
 
 struct Machine {
   static constexpr std::size_t most_cpus = 8;

@@ -9,12 +9,12 @@
 #include <string_view>
 
 #include "hv/aarch64/console.hpp"
-#include "hv/aarch64/death.hpp"
 #include "hv/aarch64/guest_image.hpp"
 #include "hv/aarch64/guest_tree.hpp"
 #include "hv/aarch64/hypervisor.hpp"
 #include "hv/aarch64/machine.hpp"
 #include "hv/aarch64/options.hpp"
+#include "hv/outcome.hpp"
 #include "hv/print.hpp"
 
 using namespace slat;

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <string_view>
 
-#include "hv/aarch64/death.hpp"
 #include "hv/aarch64/machine.hpp"
+#include "hv/outcome.hpp"
 #include "tests/machine/dirty_tests.hpp"
 #include "tests/machine/exit_tests.hpp"
 #include "tests/machine/mapping_tests.hpp"

@@ -1,0 +1,15 @@
+target_sources(board PRIVATE x86_64/entry.S x86_64/vectors.S x86_64/board.cpp)
+
+# A flat binary with a multiboot header, for hv/x86_64/machine.
+function(add_machine_image name)
+  add_bare_image(${name} ${ARGN})
+  add_flat_binary(${name} ${name})
+endfunction()
+
+# The end of the ROM that a machine without firmware gets.
+set(rom_script "${CMAKE_CURRENT_SOURCE_DIR}/x86_64/rom.ld")
+add_executable(rom x86_64/rom.S)
+set_target_properties(rom PROPERTIES LINK_DEPENDS "${rom_script}")
+target_link_options(rom PRIVATE "LINKER:-T,${rom_script}")
+target_link_libraries(rom PRIVATE bare)
+add_flat_binary(rom rom)
