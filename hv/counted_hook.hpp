@@ -13,6 +13,7 @@ namespace hv {
 struct InvalidationCounts {
   std::atomic<std::uint64_t> shootdowns = 0;
   std::atomic<std::uint64_t> instructions = 0;  // TLBIs, INVEPTs: whatever the architecture needs, on one CPU or on all
+  std::atomic<std::uint64_t> interrupts = 0;  // sent to other CPUs so that they invalidate, where they must themselves
 };
 
 /// Whatever else `Hook` can do, this can. `counts` outlives it, because a table moves its hook about.

@@ -1,0 +1,325 @@
+#pragma once
+
+// Every order in which a few processes can take their steps, on a machine whose CPUs have store buffers.
+//
+//   struct World { Stepped<int> x{0}; };
+//   Interleavings all;
+//   EXPECT_EQ(all.explore<World>([](World& world, auto& add) {
+//     add([&] { world.x.store(1); });
+//     add([&] { if (world.x.load() == 2) Interleavings::fail("out of nothing"); });
+//   }), "");
+//
+// A step is one access to a Stepped, which stands for a std::atomic. A store that is not sequentially consistent goes
+// into its process's buffer, from where it reaches memory at any later time, in order: as x86 does it. The process sees
+// its own buffer; a sequentially consistent store and every read-modify-write empty it first.
+//
+// A run takes one order from the beginning to the end; the next one differs from it in the last choice that has another
+// side. Where memory, buffers and all that each process has seen are as they were once before, what follows is known.
+
+#include <ucontext.h>
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+namespace slat::test {
+
+class Interleavings {
+  static constexpr std::size_t stack_size = std::size_t{1} << 16;
+  static constexpr std::uint64_t most_runs = 2'000'000;
+
+ public:
+  using Cell = std::size_t;
+
+  /// All orders; or those in which a process that could go on is interrupted by another so many times at most. Few are
+  /// enough for most flaws, and orders grow fast with them.
+  explicit Interleavings(unsigned most_interruptions = ~0u) : most_interruptions_{most_interruptions} {}
+
+  /// Nothing, or what went wrong, with the steps that led to it. Each run has a World of its own.
+  template <class World, class Setup>
+  std::string explore(Setup setup) {
+    for (runs_ = 1; runs_ <= most_runs; ++runs_) {
+      current_ = this;
+      cells_.clear();
+      processes_.clear();
+      notes_.clear();
+      wrong_.reset();
+      World world;
+      auto add = [this](std::function<void()> body) { processes_.emplace_back(std::move(body)); };
+      setup(world, add);
+      run();
+      current_ = nullptr;
+      if (wrong_) return *wrong_ + " in run " + std::to_string(runs_) + story();
+      while (!path_.empty() && path_.back().taken + 1 == path_.back().count) path_.pop_back();
+      if (path_.empty()) return "";
+      ++path_.back().taken;
+    }
+    return "too many orders";
+  }
+
+  std::uint64_t runs() const { return runs_; }
+
+  // ---- what processes call ----
+
+  /// Ends the exploration.
+  static void fail(const std::string& why) {
+    current_->wrong_ = why;
+    current_->yield();
+  }
+  /// The turn of a waiting loop: goes on once a process has changed something since this one looked.
+  static void wait() {
+    auto& self = *current_;
+    auto& me = self.me();
+    me.waits = true;
+    self.yield();
+    me.waits = me.news = false;
+    me.remember(1);
+  }
+  /// A promise: what this process does from here on depends on the place that it has reached and on `value`, and on
+  /// nothing else that it has seen. Saves orders.
+  static void know(std::uint64_t place, std::uint64_t value) { current_->me().seen = mix(mix(0, place), value); }
+  /// Which process this is, in the order of add().
+  static std::size_t number() { return current_->running_; }
+
+  // ---- what Stepped is made of ----
+
+  static Cell add_cell(std::uint64_t value) {
+    current_->cells_.push_back(value);
+    return current_->cells_.size() - 1;
+  }
+  static std::uint64_t load(Cell cell) {
+    auto& self = *current_;
+    if (!self.inside_) return self.cells_[cell];
+    self.yield();
+    auto value = self.cells_[cell];
+    for (auto const& [to, stored] : self.me().buffer)
+      if (to == cell) value = stored;
+    self.me().remember(value);
+    self.note("reads", cell, value);
+    return value;
+  }
+  static void store(Cell cell, std::uint64_t value, bool at_once) {
+    auto& self = *current_;
+    if (!self.inside_) return self.write(cell, value);
+    self.yield();
+    self.note(at_once ? "writes" : "will write", cell, value);
+    self.me().remember(value);
+    self.me().buffer.emplace_back(cell, value);
+    if (at_once) self.empty_buffer();
+  }
+  /// `change(old)` is the new value, or nothing.
+  template <class Change>
+  static std::uint64_t modify(Cell cell, Change change) {
+    auto& self = *current_;
+    if (self.inside_) {
+      self.yield();
+      self.empty_buffer();
+    }
+    auto const old = self.cells_[cell];
+    std::optional<std::uint64_t> const next = change(old);
+    if (next) self.write(cell, *next);
+    if (self.inside_) {
+      self.me().remember(old);
+      self.note("finds", cell, old);
+      if (next) self.note("and writes", cell, *next);
+    }
+    return old;
+  }
+
+ private:
+  struct Process {
+    explicit Process(std::function<void()> what) : body{std::move(what)} {}
+
+    std::function<void()> body;
+    ucontext_t context{};
+    std::deque<std::pair<Cell, std::uint64_t>> buffer;
+    std::uint64_t seen = 0;  // all that it has seen, which is all that it knows
+    bool waits = false;
+    bool news = true;  // something changed since it looked
+    bool done = false;
+
+    bool ready() const { return !done && (!waits || news); }
+    void remember(std::uint64_t value) { seen = mix(seen, value); }
+  };
+  struct Choice {
+    std::size_t taken, count;
+  };
+  // A process's step, or its oldest store's way to memory.
+  struct Move {
+    std::size_t process;
+    bool drain;
+  };
+
+  static std::uint64_t mix(std::uint64_t hash, std::uint64_t value) {
+    hash = (hash ^ value) * 0x9E37'79B9'7F4A'7C15;
+    return hash ^ hash >> 29;
+  }
+
+  Process& me() { return processes_[running_]; }
+
+  void run() {
+    while (stacks_.size() < processes_.size()) stacks_.push_back(std::make_unique<char[]>(stack_size));
+    for (std::size_t i = 0; i != processes_.size(); ++i) {
+      auto& process = processes_[i];
+      getcontext(&process.context);
+      process.context.uc_stack.ss_sp = stacks_[i].get();
+      process.context.uc_stack.ss_size = stack_size;
+      process.context.uc_link = &home_;
+      makecontext(&process.context, &Interleavings::start, 0);
+    }
+    // Up to the first access of each, which is nobody else's business.
+    for (std::size_t i = 0; i != processes_.size(); ++i) go({i, false});
+    std::size_t at = 0;
+    bool known = false;
+    interruptions_ = 0;
+    last_ = 0;
+    for (std::vector<Move> moves; !wrong_;) {
+      moves.clear();
+      bool const goes_on = processes_[last_].ready();
+      for (std::size_t i = 0; i != processes_.size(); ++i) {
+        auto const may_run = i == last_ || !goes_on || interruptions_ < most_interruptions_;
+        if (may_run && processes_[i].ready()) moves.push_back({i, false});
+        if (!processes_[i].buffer.empty()) moves.push_back({i, true});
+      }
+      if (moves.empty()) break;
+      std::size_t chosen = 0;
+      if (moves.size() > 1 && at < path_.size()) {
+        chosen = path_[at++].taken;
+      } else if (moves.size() > 1 && !known) {
+        known = !states_.insert(state()).second;
+        if (!known) {
+          path_.push_back({0, moves.size()});
+          ++at;
+        }
+      }
+      auto const [next, drain] = moves[chosen];
+      if (!drain && goes_on && next != last_ && most_interruptions_ != ~0u) ++interruptions_;
+      if (!drain) last_ = next;
+      go(moves[chosen]);
+    }
+    for (auto const& process : processes_)
+      if (!wrong_ && !process.done) wrong_ = "all wait for each other";
+  }
+
+  void go(Move move) {
+    running_ = move.process;
+    if (move.drain) return drain();
+    inside_ = true;
+    swapcontext(&home_, &me().context);
+    inside_ = false;
+  }
+  void yield() { swapcontext(&me().context, &home_); }
+  static void start() {
+    auto& process = current_->me();
+    process.body();
+    process.done = true;
+  }
+
+  void write(Cell cell, std::uint64_t value) {
+    if (cells_[cell] != value)
+      for (auto& process : processes_) process.news = true;
+    cells_[cell] = value;
+  }
+  void drain() {
+    auto const [cell, value] = me().buffer.front();
+    me().buffer.pop_front();
+    write(cell, value);
+    note("has written", cell, value);
+  }
+  void empty_buffer() {
+    while (!me().buffer.empty()) drain();
+  }
+
+  std::uint64_t state() const {
+    auto hash = most_interruptions_ == ~0u ? 0 : mix(interruptions_, last_);
+    for (auto const value : cells_) hash = mix(hash, value);
+    for (auto const& process : processes_) {
+      hash = mix(hash, process.seen);
+      hash = mix(hash, process.waits * 4u + process.news * 2u + process.done);
+      for (auto const& [cell, value] : process.buffer) hash = mix(mix(hash, cell + 1), value);
+      hash = mix(hash, 7);
+    }
+    return hash;
+  }
+  struct Note {
+    std::size_t process;
+    const char* what;
+    Cell cell;
+    std::uint64_t value;
+  };
+  void note(const char* what, Cell cell, std::uint64_t value) { notes_.push_back({running_, what, cell, value}); }
+  std::string story() const {
+    std::string text;
+    for (auto const& [process, what, cell, value] : notes_)
+      text += "\n  " + std::to_string(process) + " " + what + " cell " + std::to_string(cell) + ": " +
+              std::to_string(value);
+    return text;
+  }
+
+  static inline Interleavings* current_ = nullptr;
+
+  ucontext_t home_{};
+  std::vector<std::uint64_t> cells_;
+  std::deque<Process> processes_;
+  std::vector<std::unique_ptr<char[]>> stacks_;
+  std::vector<Choice> path_;
+  std::unordered_set<std::uint64_t> states_;
+  std::optional<std::string> wrong_;
+  std::vector<Note> notes_;
+  std::uint64_t runs_ = 0;
+  std::size_t running_ = 0;
+  unsigned most_interruptions_;
+  unsigned interruptions_ = 0;
+  std::size_t last_ = 0;
+  bool inside_ = false;
+};
+
+/// What a std::atomic is to a process of an Interleavings. Belongs to a World.
+template <class T>
+class Stepped {
+ public:
+  explicit Stepped(T value) : cell_{Interleavings::add_cell(static_cast<std::uint64_t>(value))} {}
+  Stepped(const Stepped&) = delete;
+  Stepped& operator=(const Stepped&) = delete;
+
+  T load(std::memory_order = std::memory_order_seq_cst) const { return static_cast<T>(Interleavings::load(cell_)); }
+  void store(T value, std::memory_order order = std::memory_order_seq_cst) {
+    Interleavings::store(cell_, static_cast<std::uint64_t>(value), order == std::memory_order_seq_cst);
+  }
+  T exchange(T value, std::memory_order = std::memory_order_seq_cst) {
+    return modify([&](std::uint64_t) { return std::optional{static_cast<std::uint64_t>(value)}; });
+  }
+  T fetch_add(T more, std::memory_order = std::memory_order_seq_cst) {
+    return modify([&](std::uint64_t old) { return std::optional{old + static_cast<std::uint64_t>(more)}; });
+  }
+  T fetch_or(T more, std::memory_order = std::memory_order_seq_cst) {
+    return modify([&](std::uint64_t old) { return std::optional{old | static_cast<std::uint64_t>(more)}; });
+  }
+  T fetch_and(T mask, std::memory_order = std::memory_order_seq_cst) {
+    return modify([&](std::uint64_t old) { return std::optional{old & static_cast<std::uint64_t>(mask)}; });
+  }
+  bool compare_exchange_weak(T& expected, T value, std::memory_order, std::memory_order) {
+    auto const wanted = static_cast<std::uint64_t>(expected);
+    auto const old = modify([&](std::uint64_t found) {
+      return found == wanted ? std::optional{static_cast<std::uint64_t>(value)} : std::nullopt;
+    });
+    expected = old;
+    return static_cast<std::uint64_t>(old) == wanted;
+  }
+
+ private:
+  template <class Change>
+  T modify(Change change) {
+    return static_cast<T>(Interleavings::modify(cell_, change));
+  }
+
+  Interleavings::Cell cell_;
+};
+
+}  // namespace slat::test

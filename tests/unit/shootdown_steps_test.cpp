@@ -1,0 +1,354 @@
+// Shootdowns in every order that a few CPUs can take their steps in, store buffers included.
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <deque>
+#include <string>
+
+#include <slat/arch/x86_64/shootdown.hpp>
+
+#include "unit/interleavings.hpp"
+
+namespace slat::test {
+namespace {
+
+using x86_64::Presence;
+
+// ---- the explorer itself ----
+
+struct TwoFlags {
+  Stepped<int> x{0}, y{0}, seen{0};
+};
+/// Each says one thing and looks for the other's; both may look too early only where the stores can wait.
+std::string both_look_too_early(std::memory_order order) {
+  Interleavings all;
+  return all.explore<TwoFlags>([order](TwoFlags& flags, auto add) {
+    auto const one = [&flags, order](Stepped<int>& mine, Stepped<int>& theirs) {
+      mine.store(1, order);
+      if (theirs.load(order) != 0) return;
+      if (flags.seen.fetch_add(1) == 1) Interleavings::fail("both too early");
+    };
+    add([&flags, one] { one(flags.x, flags.y); });
+    add([&flags, one] { one(flags.y, flags.x); });
+  });
+}
+TEST(Interleavings, ShowWhatAStoreBufferDoes) {
+  EXPECT_NE(both_look_too_early(std::memory_order_release).find("both too early"), std::string::npos);
+  EXPECT_EQ(both_look_too_early(std::memory_order_seq_cst), "");
+}
+
+TEST(Interleavings, FindThatAllWaitForEachOther) {
+  Interleavings all;
+  auto const why = all.explore<TwoFlags>([](TwoFlags& flags, auto add) {
+    add([&flags] {
+      while (flags.y.load() == 0) Interleavings::wait();
+      flags.x.store(1);
+    });
+    add([&flags] {
+      while (flags.x.load() == 0) Interleavings::wait();
+      flags.y.store(1);
+    });
+  });
+  EXPECT_NE(why.find("all wait for each other"), std::string::npos) << why;
+}
+
+TEST(Interleavings, TakeEveryOrder) {
+  Interleavings all;
+  std::array<unsigned, 4> times{};
+  EXPECT_EQ(all.explore<TwoFlags>([&](TwoFlags& flags, auto add) {
+    for (int i = 0; i != 2; ++i)
+      add([&] {
+        auto const old = flags.x.load();
+        flags.x.store(old + 1);
+        if (flags.y.fetch_add(1) == 1) ++times[static_cast<std::size_t>(flags.x.load())];
+      });
+  }),
+            "");
+  EXPECT_GT(times[1], 0u) << "an increment was lost in some order";
+  EXPECT_GT(times[2], 0u) << "and none in another";
+}
+
+// ---- the machine ----
+
+constexpr std::size_t cpu_count = 3;
+
+/// A few tables, and CPUs whose TLB begins with all that was ever in them, fills again as soon as it is emptied, and
+/// gives up nothing by itself.
+template <Presence When, std::size_t Tables = 1>
+struct Rig {
+  struct Machine {
+    Rig* rig;
+    std::size_t this_cpu() noexcept { return Interleavings::number(); }
+    bool invalidate(HostPhys root) noexcept { return rig->invalidate(root.raw()); }
+    void kick(std::size_t cpu) noexcept { rig->cpus[cpu].interrupts.fetch_or(kick_bit); }
+    void relax() noexcept { rig->relax(); }
+  };
+  struct Cpu {
+    Stepped<unsigned> interrupts{0};
+    std::array<std::uint64_t, Tables> tlb = first();
+  };
+  struct Table {
+    explicit Table(Rig& rig) : shootdown{Machine{&rig}} {}
+    Stepped<std::uint64_t> entry{1};
+    Stepped<std::uint64_t> oldest{1};  // what no CPU may use less than any more
+    x86_64::Shootdown<When, Machine, cpu_count, Stepped> shootdown;
+  };
+
+  static constexpr unsigned kick_bit = 1, over_bit = 2;
+  static constexpr std::array<std::uint64_t, Tables> first() {
+    std::array<std::uint64_t, Tables> all;
+    all.fill(1);
+    return all;
+  }
+
+  std::array<Cpu, cpu_count> cpus;
+  std::deque<Table> tables = [this] {
+    std::deque<Table> all;
+    for (std::size_t i = 0; i != Tables; ++i) all.emplace_back(*this);
+    return all;
+  }();
+  Stepped<unsigned> at_work{0};
+  bool nested = false;  // interrupts come in the middle of things
+
+  Cpu& me() { return cpus[Interleavings::number()]; }
+
+  // ---- what hardware does ----
+
+  bool invalidate(std::size_t table) {
+    handle_nested();
+    me().tlb[table] = tables[table].entry.load();
+    handle_nested();
+    return true;
+  }
+  void use(std::size_t table) {
+    if (me().tlb[table] < tables[table].oldest.load()) Interleavings::fail("a CPU uses what is gone");
+  }
+  unsigned take_interrupts() { return me().interrupts.fetch_and(~kick_bit); }
+
+  // ---- what a hypervisor does ----
+
+  void answer() {
+    for (auto& table : tables) table.shootdown.answer(Interleavings::number());
+  }
+  void handle_nested() {
+    if (nested && (take_interrupts() & kick_bit) != 0) answer();
+  }
+  void relax() {
+    if (When == Presence::loaded) answer();
+    Interleavings::wait();
+  }
+
+  void load(std::size_t table) { tables[table].shootdown.load(Interleavings::number(), HostPhys{table}); }
+  void unload(std::size_t table) { tables[table].shootdown.unload(Interleavings::number()); }
+  void enter(std::size_t table) {
+    if (!tables[table].shootdown.enter(Interleavings::number())) Interleavings::fail("a CPU may not enter");
+  }
+  void leave(std::size_t table) { tables[table].shootdown.leave(Interleavings::number()); }
+
+  /// In the guest for one access. Here and in stay() an exit is followed by the handler of what came meanwhile.
+  void visit(std::size_t table) {
+    enter(table);
+    use(table);
+    leave(table);
+    if (When == Presence::loaded && (take_interrupts() & kick_bit) != 0) answer();
+    Interleavings::know(1, me().tlb[table]);
+  }
+  /// In the guest all the time but when kicked, until nobody is at work on the tables any more.
+  void stay(std::size_t table) {
+    for (unsigned came = 0; (came & over_bit) == 0;) {
+      Interleavings::know(2, me().tlb[table]);
+      enter(table);
+      for (use(table); (came = take_interrupts()) == 0; use(table)) {
+        Interleavings::wait();
+        Interleavings::know(3, me().tlb[table]);
+      }
+      leave(table);
+      if (When == Presence::loaded && (came & kick_bit) != 0) answer();
+    }
+  }
+  /// Another translation. A store and no more: that others see it in time is the hook's affair.
+  void edit(std::size_t table, std::uint64_t value) {
+    tables[table].entry.store(value, std::memory_order_release);
+    Stale everything;
+    everything.add_everything();
+    tables[table].shootdown.hook()(HostPhys{table}, everything);
+    tables[table].oldest.store(value);
+    Interleavings::know(4, value);
+  }
+  void finish() {
+    if (at_work.fetch_add(~0u) != 1) return;
+    for (auto& cpu : cpus) cpu.interrupts.fetch_or(over_bit);
+  }
+};
+
+template <class When>
+class ShootdownSteps : public testing::Test {};
+
+using Loaded = std::integral_constant<Presence, Presence::loaded>;
+using Entered = std::integral_constant<Presence, Presence::entered>;
+struct FormName {
+  template <class When>
+  static std::string GetName(int) {
+    return When::value == Presence::loaded ? "Loaded" : "Entered";
+  }
+};
+using Forms = testing::Types<Loaded, Entered>;
+TYPED_TEST_SUITE(ShootdownSteps, Forms, FormName);
+
+TYPED_TEST(ShootdownSteps, ACpuInTheGuestIsReached) {
+  Interleavings all{3};
+  using World = Rig<TypeParam::value>;
+  EXPECT_EQ(all.explore<World>([](World& rig, auto add) {
+    rig.at_work.store(1);
+    add([&rig] {
+      rig.edit(0, 2);
+      rig.edit(0, 3);
+      rig.finish();
+    });
+    add([&rig] {
+      rig.load(0);
+      rig.stay(0);
+      rig.unload(0);
+    });
+  }),
+            "");
+  EXPECT_GT(all.runs(), 50u);
+}
+
+TYPED_TEST(ShootdownSteps, ACpuThatComesAndGoesUsesNothingOld) {
+  Interleavings all{3};
+  using World = Rig<TypeParam::value>;
+  EXPECT_EQ(all.explore<World>([](World& rig, auto add) {
+    rig.at_work.store(1);
+    add([&rig] {
+      rig.edit(0, 2);
+      rig.edit(0, 3);
+      rig.finish();
+    });
+    add([&rig] {
+      for (int i = 0; i != 2; ++i) {
+        rig.load(0);
+        rig.visit(0);
+        rig.visit(0);
+        rig.unload(0);
+      }
+    });
+  }),
+            "");
+  EXPECT_GT(all.runs(), 50u);
+}
+
+TYPED_TEST(ShootdownSteps, ShootdownsThatOverlapAreAllAnswered) {
+  Interleavings all{2};
+  using World = Rig<TypeParam::value>;
+  // Two CPUs at once on one table, as a lock would forbid: each must still get what it waits for.
+  EXPECT_EQ(all.explore<World>([](World& rig, auto add) {
+    rig.at_work.store(2);
+    add([&rig] {
+      rig.edit(0, 2);
+      rig.finish();
+    });
+    add([&rig] {
+      rig.load(0);
+      rig.stay(0);
+      rig.unload(0);
+    });
+    add([&rig] {
+      rig.edit(0, 2);
+      rig.finish();
+    });
+  }),
+            "");
+  EXPECT_GT(all.runs(), 50u);
+}
+
+TYPED_TEST(ShootdownSteps, TheCpuThatAsksMayBeOneOfThoseAsked) {
+  Interleavings all{3};
+  using World = Rig<TypeParam::value>;
+  EXPECT_EQ(all.explore<World>([](World& rig, auto add) {
+    rig.at_work.store(1);
+    add([&rig] {
+      rig.load(0);
+      rig.visit(0);
+      rig.edit(0, 2);
+      rig.visit(0);
+      rig.unload(0);
+      rig.finish();
+    });
+    add([&rig] {
+      rig.load(0);
+      rig.stay(0);
+      rig.unload(0);
+    });
+  }),
+            "");
+  EXPECT_GT(all.runs(), 50u);
+}
+
+TYPED_TEST(ShootdownSteps, TwoCpusThatAskEachOtherDoNotWaitForEver) {
+  Interleavings all{3};
+  using World = Rig<TypeParam::value, 2>;
+  EXPECT_EQ(all.explore<World>([](World& rig, auto add) {
+    rig.at_work.store(2);
+    for (std::size_t mine = 0; mine != 2; ++mine)
+      add([&rig, mine] {
+        rig.load(1 - mine);
+        rig.visit(1 - mine);
+        rig.edit(mine, 2);
+        rig.visit(1 - mine);
+        rig.unload(1 - mine);
+      });
+  }),
+            "");
+  EXPECT_GT(all.runs(), 50u);
+}
+
+/// With IPI and wait the interrupt may find the CPU at work on the answer to another one.
+TEST(ShootdownSteps, AnInterruptInTheMiddleOfAnAnswerLosesNothing) {
+  Interleavings all{2};
+  using World = Rig<Presence::loaded>;
+  EXPECT_EQ(all.explore<World>([](World& rig, auto add) {
+    rig.nested = true;
+    rig.at_work.store(2);
+    add([&rig] {
+      rig.edit(0, 2);
+      rig.finish();
+    });
+    add([&rig] {
+      rig.load(0);
+      rig.stay(0);
+      rig.unload(0);
+    });
+    add([&rig] {
+      rig.edit(0, 2);
+      rig.finish();
+    });
+  }),
+            "");
+}
+
+/// With IPI and wait the table's CPUs have really invalidated when the hook returns, not only said so.
+TEST(ShootdownSteps, AnAnswerComesAfterTheInvalidation) {
+  Interleavings all{3};
+  using World = Rig<Presence::loaded>;
+  EXPECT_EQ(all.explore<World>([](World& rig, auto add) {
+    rig.at_work.store(1);
+    add([&rig] {
+      while (rig.cpus[2].interrupts.load() == 0) Interleavings::wait();
+      rig.edit(0, 2);
+      if (rig.cpus[1].tlb[0] != 2) Interleavings::fail("the hook returned too early");
+      rig.finish();
+    });
+    add([&rig] {
+      rig.load(0);
+      rig.cpus[2].interrupts.store(1);
+      rig.stay(0);
+      rig.unload(0);
+    });
+  }),
+            "");
+}
+
+}  // namespace
+}  // namespace slat::test
