@@ -37,6 +37,7 @@ enum class Field : std::uint32_t {
   msr_bitmap = 0x2004,
   page_log_address = 0x200e,
   ept_pointer = 0x201a,
+  xss_exiting_bitmap = 0x202c,
 
   guest_physical_address = 0x2400,
 
@@ -237,24 +238,16 @@ struct Capabilities {
   std::uint64_t entry;      // IA32_VMX_TRUE_ENTRY_CTLS
 };
 
-/// What a guest's EPT asks of the controls.
-struct EptUse {
-  bool page_log = false;  // PML: the CPU lists the pages whose D bit it sets
-  bool mode_based_execute = false;
-};
-
 /// RDTSCP, INVPCID and XSAVES are the guest's where the CPU has them: without their controls they are undefined
 /// instructions, whatever CPUID says. The guest's debug registers, PAT and EFER are kept apart from the host's.
-constexpr ControlWords control_words(const Capabilities& cpu, const Traps& traps, const EptUse& ept) {
+/// `for_ept` are the secondary controls that the guest's tables need.
+constexpr ControlWords control_words(const Capabilities& cpu, const Traps& traps, std::uint32_t for_ept) {
   return {
       .pin = controls(cpu.pin, traps.interrupts ? pin::external_interrupt_exiting : 0),
       .primary = controls(cpu.primary, primary::use_msr_bitmap | primary::activate_secondary |
                                            (traps.halt ? primary::hlt_exiting : 0) |
                                            (traps.ports ? primary::use_port_bitmaps : primary::port_exiting)),
-      .secondary = controls(cpu.secondary,
-                            secondary::ept | secondary::unrestricted_guest |
-                                (ept.page_log ? secondary::page_modification_log : 0) |
-                                (ept.mode_based_execute ? secondary::mode_based_execute : 0),
+      .secondary = controls(cpu.secondary, for_ept | secondary::unrestricted_guest,
                             secondary::rdtscp | secondary::invpcid | secondary::xsaves),
       .exit = controls(cpu.exit, on_exit::save_debug_controls | on_exit::host_64_bit | on_exit::save_pat |
                                      on_exit::load_pat | on_exit::save_efer | on_exit::load_efer),

@@ -4,10 +4,13 @@
 
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
+#include <slat/arch/x86_64/eptp.hpp>
+
+#include "hv/outcome.hpp"
 #include "hv/print.hpp"
 #include "hv/x86_64/console.hpp"
-#include "hv/x86_64/death.hpp"
 #include "hv/x86_64/layout.h"
 #include "hv/x86_64/msr_bitmap.hpp"
 #include "hv/x86_64/page_log.hpp"
@@ -26,8 +29,10 @@ static_assert(VMCS_HOST_RSP == static_cast<unsigned>(vmx::Field::host_rsp));
 /// vmx_entry.S.
 extern "C" unsigned hv_vmx_enter(Registers* registers, bool launched);
 
-/// Stays on the CPU that made it, which is in VMX operation. No VPID: so every entry and exit drops what that CPU knows
-/// by the guest's linear addresses, and only guest-physical translations are left for INVEPT.
+/// Stays on the CPU that made it, which is in VMX operation. What the hypervisor itself does not use is not kept apart
+/// but is in the hardware as the guest left it: floating point, debug addresses, CR2, XCR0, the MSRs of SYSCALL. No
+/// VPID: so every entry and exit drops what that CPU knows by the guest's linear addresses, and only guest-physical
+/// translations are left for INVEPT.
 class Vmx {
  public:
   /// What the hardware reads and writes beside the guest.
@@ -36,13 +41,14 @@ class Vmx {
     vmx::MsrBitmap msrs;
   };
 
-  /// `eptp` as arch/x86_64 makes it of a root and its format. `log`, if any, becomes the page-modification log; the
-  /// format must then have A/D bits on. All that is given outlives this.
-  Vmx(Memory& memory, std::uint64_t eptp, const Traps& traps, vmx::PageLog* log = nullptr,
-      bool mode_based_execute = false)
+  /// `log`, if any, becomes the page-modification log; the format must then have A/D bits on. What is given by
+  /// reference outlives this.
+  Vmx(Memory& memory, slat::HostPhys root, const slat::x86_64::Ept& format, const Traps& traps,
+      vmx::PageLog* log = nullptr)
       : memory_{memory}, traps_{traps}, log_{log} {
-    auto const words = vmx::control_words(vmx::capabilities(), traps,
-                                          {.page_log = log != nullptr, .mode_based_execute = mode_based_execute});
+    auto const for_ept =
+        slat::x86_64::secondary_controls(format) | (log != nullptr ? vmx::secondary::page_modification_log : 0);
+    auto const words = vmx::control_words(vmx::capabilities(), traps, for_ept);
     if (auto const lacking = words.lacking(); !lacking.empty()) {
       print(console, "hv: the ", lacking, " of this CPU lack ", Hex{words.missing()}, "\n");
       die("VMX cannot do what is asked of it");
@@ -54,7 +60,7 @@ class Vmx {
     make_current();
     write_controls(words);
     for (auto const& [field, value] : vmx::host_state(vmx::host_registers())) write(field, value);
-    load(eptp);
+    load(root, format);
     start({});
   }
   Vmx(const Vmx&) = delete;
@@ -62,10 +68,10 @@ class Vmx {
   /// The VMCS goes back to memory, so that the next one may have it.
   ~Vmx() { require(vmx::vmclear(memory_.vmcs.address()), "VMCLEAR"); }
 
-  /// Other tables, from the next entry on.
-  void load(std::uint64_t eptp) {
+  /// Other tables, of the same kind, from the next entry on.
+  void load(slat::HostPhys root, const slat::x86_64::Ept& format) {
     make_current();
-    write(vmx::Field::ept_pointer, eptp);
+    write(vmx::Field::ept_pointer, slat::x86_64::eptp(format, root));
   }
 
   void start(const Start& start) {
@@ -130,7 +136,7 @@ class Vmx {
   static constexpr std::uint64_t sti_blocking = 1u << 0, mov_ss_blocking = 1u << 1, nmi_blocking = 1u << 3;
 
   static void require(vmx::Verdict verdict, std::string_view instruction) {
-    if (verdict == vmx::Verdict::failed) fail(instruction);
+    if (verdict == vmx::Verdict::failed_valid) fail(instruction);
     if (verdict == vmx::Verdict::succeeded) return;
     print(console, "hv: ", instruction, " without a VMCS\n");
     die("a VMX instruction failed");
@@ -167,6 +173,8 @@ class Vmx {
           Field::exit_msr_store_count, Field::exit_msr_load_count, Field::entry_msr_load_count})
       write(none, 0);
     write(Field::msr_bitmap, reinterpret_cast<std::uint64_t>(memory_.msrs.bytes().data()));
+    // This one exists only where the control does.
+    if ((words.secondary.value & vmx::secondary::xsaves) != 0) write(Field::xss_exiting_bitmap, 0);
     if (traps_.ports != nullptr) {
       write(Field::port_bitmap_low, traps_.ports->address().raw());
       write(Field::port_bitmap_high, traps_.ports->address().raw() + 4096);

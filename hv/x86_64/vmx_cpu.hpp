@@ -6,9 +6,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "hv/outcome.hpp"
 #include "hv/print.hpp"
 #include "hv/x86_64/console.hpp"
-#include "hv/x86_64/death.hpp"
 #include "hv/x86_64/registers.hpp"
 #include "hv/x86_64/vmx_guest_state.hpp"
 #include "hv/x86_64/vmx_host_state.hpp"

@@ -4,40 +4,32 @@
 
 #include <cstdint>
 
+#include <slat/arch/x86_64/vmx_verdict.hpp>
 #include <slat/mm/address.hpp>
 
 #include "hv/x86_64/vmcs.hpp"
 
 namespace hv::vmx {
 
-/// How a VMX instruction ended. [intel/vol3] "Conventions" of the VMX instruction reference
-enum class Verdict : std::uint8_t {
-  succeeded,
-  failed,         // and the current VMCS has an error number
-  failed_without  // there is no current VMCS to put one into
-};
-
-constexpr Verdict verdict(bool carry, bool zero) {
-  return carry ? Verdict::failed_without : zero ? Verdict::failed : Verdict::succeeded;
-}
+using Verdict = slat::x86_64::VmxVerdict;
 
 [[nodiscard]] inline Verdict vmxon(slat::HostPhys region) {
   bool carry, zero;
   auto const operand = region.raw();
   asm volatile("vmxon %2" : "=@ccc"(carry), "=@ccz"(zero) : "m"(operand) : "memory");
-  return verdict(carry, zero);
+  return slat::x86_64::vmx_verdict(carry, zero);
 }
 [[nodiscard]] inline Verdict vmclear(slat::HostPhys vmcs) {
   bool carry, zero;
   auto const operand = vmcs.raw();
   asm volatile("vmclear %2" : "=@ccc"(carry), "=@ccz"(zero) : "m"(operand) : "memory");
-  return verdict(carry, zero);
+  return slat::x86_64::vmx_verdict(carry, zero);
 }
 [[nodiscard]] inline Verdict vmptrld(slat::HostPhys vmcs) {
   bool carry, zero;
   auto const operand = vmcs.raw();
   asm volatile("vmptrld %2" : "=@ccc"(carry), "=@ccz"(zero) : "m"(operand) : "memory");
-  return verdict(carry, zero);
+  return slat::x86_64::vmx_verdict(carry, zero);
 }
 [[nodiscard]] inline Verdict vmread(Field field, std::uint64_t& value) {
   bool carry, zero;
@@ -45,7 +37,7 @@ constexpr Verdict verdict(bool carry, bool zero) {
                : "=@ccc"(carry), "=@ccz"(zero), "=r"(value)
                : "r"(static_cast<std::uint64_t>(field))
                : "memory");
-  return verdict(carry, zero);
+  return slat::x86_64::vmx_verdict(carry, zero);
 }
 [[nodiscard]] inline Verdict vmwrite(Field field, std::uint64_t value) {
   bool carry, zero;
@@ -53,7 +45,7 @@ constexpr Verdict verdict(bool carry, bool zero) {
                : "=@ccc"(carry), "=@ccz"(zero)
                : "r"(value), "r"(static_cast<std::uint64_t>(field))
                : "memory");
-  return verdict(carry, zero);
+  return slat::x86_64::vmx_verdict(carry, zero);
 }
 
 }  // namespace hv::vmx

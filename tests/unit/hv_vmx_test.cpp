@@ -44,7 +44,7 @@ TEST(VmxControls, WhatIsOnlyWishedForIsLeftOut) {
 }
 
 TEST(VmxControls, WordsForBochs) {
-  auto const words = control_words(skylake, {}, {});
+  auto const words = control_words(skylake, {}, secondary::ept);
   EXPECT_TRUE(words.lacking().empty()) << words.lacking();
   EXPECT_EQ(words.pin.value, 0x17u);
   EXPECT_EQ(words.primary.value, 0x9500'61f2u);
@@ -55,14 +55,14 @@ TEST(VmxControls, WordsForBochs) {
 
 TEST(VmxControls, GuestsMayHaveInterruptsAndPortsToThemselves) {
   PortBitmap const ports;
-  auto const words = control_words(skylake, {.interrupts = false, .halt = false, .ports = &ports}, {});
+  auto const words = control_words(skylake, {.interrupts = false, .halt = false, .ports = &ports}, secondary::ept);
   EXPECT_EQ(words.pin.value, 0x16u);
   EXPECT_EQ(words.primary.value, 0x9600'6172u);
 }
 
 TEST(VmxControls, WhatTheTablesNeedIsAskedFor) {
-  EXPECT_EQ(control_words(skylake, {}, {.page_log = true}).secondary.value, 0x12'108au);
-  auto const words = control_words(skylake, {}, {.mode_based_execute = true});
+  EXPECT_EQ(control_words(skylake, {}, secondary::ept | secondary::page_modification_log).secondary.value, 0x12'108au);
+  auto const words = control_words(skylake, {}, secondary::ept | secondary::mode_based_execute);
   EXPECT_EQ(words.lacking(), "secondary controls");
   EXPECT_EQ(words.missing(), secondary::mode_based_execute);
 }
@@ -70,17 +70,17 @@ TEST(VmxControls, WhatTheTablesNeedIsAskedFor) {
 TEST(VmxControls, EachWordThatLacksSomethingIsNamed) {
   auto cpu = skylake;
   cpu.entry = 0;
-  EXPECT_EQ(control_words(cpu, {}, {}).lacking(), "VM-entry controls");
-  EXPECT_EQ(control_words(cpu, {}, {}).missing(), 0xc004u);
+  EXPECT_EQ(control_words(cpu, {}, secondary::ept).lacking(), "VM-entry controls");
+  EXPECT_EQ(control_words(cpu, {}, secondary::ept).missing(), 0xc004u);
   cpu.exit = 0;
-  EXPECT_EQ(control_words(cpu, {}, {}).lacking(), "VM-exit controls");
+  EXPECT_EQ(control_words(cpu, {}, secondary::ept).lacking(), "VM-exit controls");
   cpu.secondary = 0;
-  EXPECT_EQ(control_words(cpu, {}, {}).lacking(), "secondary controls");
-  EXPECT_EQ(control_words(cpu, {}, {}).missing(), 0x82u) << "INVPCID and the like are only wished for";
+  EXPECT_EQ(control_words(cpu, {}, secondary::ept).lacking(), "secondary controls");
+  EXPECT_EQ(control_words(cpu, {}, secondary::ept).missing(), 0x82u) << "INVPCID and the like are only wished for";
   cpu.primary = 0;
-  EXPECT_EQ(control_words(cpu, {}, {}).lacking(), "processor-based controls");
+  EXPECT_EQ(control_words(cpu, {}, secondary::ept).lacking(), "processor-based controls");
   cpu.pin = 0;
-  EXPECT_EQ(control_words(cpu, {}, {}).lacking(), "pin-based controls");
+  EXPECT_EQ(control_words(cpu, {}, secondary::ept).lacking(), "pin-based controls");
 }
 
 // ---- exits ---------------------------------------------------------------------------------------------------------
