@@ -229,14 +229,26 @@ struct ControlWords {
   }
 };
 
-/// The capability MSRs: the TRUE ones, which let a CPU do without the exits on CR3 accesses that the others demand.
+/// What the capability MSRs say.
 struct Capabilities {
-  std::uint64_t pin;        // IA32_VMX_TRUE_PINBASED_CTLS
-  std::uint64_t primary;    // IA32_VMX_TRUE_PROCBASED_CTLS
-  std::uint64_t secondary;  // IA32_VMX_PROCBASED_CTLS2
-  std::uint64_t exit;       // IA32_VMX_TRUE_EXIT_CTLS
-  std::uint64_t entry;      // IA32_VMX_TRUE_ENTRY_CTLS
+  std::uint64_t pin;
+  std::uint64_t primary;
+  std::uint64_t secondary;
+  std::uint64_t exit;
+  std::uint64_t entry;
 };
+
+/// Their numbers: of the TRUE ones where IA32_VMX_BASIC has bit 55, because the others demand exits on CR3 accesses.
+/// [intel/vol3] "VM-Execution Controls" of "VMX Capability Reporting Facility"
+struct CapabilityMsrs {
+  std::uint32_t pin, primary, secondary, exit, entry;
+  friend constexpr bool operator==(const CapabilityMsrs&, const CapabilityMsrs&) = default;
+};
+constexpr CapabilityMsrs capability_msrs(std::uint64_t vmx_basic) {
+  constexpr std::uint32_t secondary = 0x48b;
+  if ((vmx_basic >> 55 & 1) != 0) return {0x48d, 0x48e, secondary, 0x48f, 0x490};
+  return {0x481, 0x482, secondary, 0x483, 0x484};
+}
 
 /// RDTSCP, INVPCID and XSAVES are the guest's where the CPU has them: without their controls they are undefined
 /// instructions, whatever CPUID says. The guest's debug registers, PAT and EFER are kept apart from the host's.

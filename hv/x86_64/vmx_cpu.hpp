@@ -21,9 +21,6 @@ inline constexpr std::uint32_t feature_control = 0x3a;
 inline constexpr std::uint32_t pat = 0x277;
 inline constexpr std::uint32_t basic = 0x480;
 inline constexpr std::uint32_t cr0_fixed0 = 0x486, cr0_fixed1 = 0x487, cr4_fixed0 = 0x488, cr4_fixed1 = 0x489;
-inline constexpr std::uint32_t procbased_controls2 = 0x48b;
-inline constexpr std::uint32_t true_pinbased_controls = 0x48d, true_procbased_controls = 0x48e;
-inline constexpr std::uint32_t true_exit_controls = 0x48f, true_entry_controls = 0x490;
 inline constexpr std::uint32_t efer = 0xc000'0080, fs_base = 0xc000'0100, gs_base = 0xc000'0101;
 }  // namespace msr
 
@@ -41,11 +38,12 @@ static_assert(sizeof(Region) == 4096);
 inline std::uint32_t revision() { return static_cast<std::uint32_t>(read_msr(msr::basic) & 0x7fff'ffff); }
 
 inline Capabilities capabilities() {
-  return {.pin = read_msr(msr::true_pinbased_controls),
-          .primary = read_msr(msr::true_procbased_controls),
-          .secondary = read_msr(msr::procbased_controls2),
-          .exit = read_msr(msr::true_exit_controls),
-          .entry = read_msr(msr::true_entry_controls)};
+  auto const numbers = capability_msrs(read_msr(msr::basic));
+  return {.pin = read_msr(numbers.pin),
+          .primary = read_msr(numbers.primary),
+          .secondary = read_msr(numbers.secondary),
+          .exit = read_msr(numbers.exit),
+          .entry = read_msr(numbers.entry)};
 }
 
 /// This CPU enters VMX operation. `region` is its own from then on.

@@ -83,6 +83,11 @@ TEST(VmxControls, EachWordThatLacksSomethingIsNamed) {
   EXPECT_EQ(control_words(cpu, {}, secondary::ept).lacking(), "pin-based controls");
 }
 
+TEST(VmxControls, TheTrueCapabilitiesAreReadWhereTheyExist) {
+  EXPECT_EQ(capability_msrs(0x00d8'1000'0000'002b), (CapabilityMsrs{0x48d, 0x48e, 0x48b, 0x48f, 0x490})) << "Bochs";
+  EXPECT_EQ(capability_msrs(0x0058'1000'0000'002b), (CapabilityMsrs{0x481, 0x482, 0x48b, 0x483, 0x484}));
+}
+
 // ---- exits ---------------------------------------------------------------------------------------------------------
 
 Exit violation(std::uint64_t qualification, bool user = false) {
