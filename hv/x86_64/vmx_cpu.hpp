@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <slat/arch/x86_64/features.hpp>
+
 #include "hv/outcome.hpp"
 #include "hv/print.hpp"
 #include "hv/x86_64/console.hpp"
@@ -18,9 +20,11 @@ namespace hv::vmx {
 
 namespace msr {
 inline constexpr std::uint32_t feature_control = 0x3a;
+inline constexpr std::uint32_t arch_capabilities = 0x10a;
 inline constexpr std::uint32_t pat = 0x277;
 inline constexpr std::uint32_t basic = 0x480;
 inline constexpr std::uint32_t cr0_fixed0 = 0x486, cr0_fixed1 = 0x487, cr4_fixed0 = 0x488, cr4_fixed1 = 0x489;
+inline constexpr std::uint32_t procbased_controls2 = 0x48b, ept_vpid_cap = 0x48c;
 inline constexpr std::uint32_t efer = 0xc000'0080, fs_base = 0xc000'0100, gs_base = 0xc000'0101;
 }  // namespace msr
 
@@ -36,6 +40,25 @@ struct alignas(4096) Region {
 static_assert(sizeof(Region) == 4096);
 
 inline std::uint32_t revision() { return static_cast<std::uint32_t>(read_msr(msr::basic) & 0x7fff'ffff); }
+
+/// Whether this CPU has VMX with secondary controls, EPT among them.
+inline bool available() {
+  constexpr std::uint32_t vmx = 1u << 5;
+  constexpr unsigned may_be_1 = 32;
+  if ((cpuid(1).ecx & vmx) == 0) return false;
+  auto const primary_controls = read_msr(capability_msrs(read_msr(msr::basic)).primary);
+  if ((primary_controls >> may_be_1 & primary::activate_secondary) == 0) return false;
+  return (read_msr(msr::procbased_controls2) >> may_be_1 & secondary::ept) != 0;
+}
+
+/// Of this CPU, where VMX is available.
+inline slat::x86_64::EptFeatures features() {
+  bool const lists_flaws = cpuid(0).eax >= 7 && (cpuid(7).edx >> 29 & 1) != 0;
+  return slat::x86_64::ept_features({.ept_vpid_cap = read_msr(msr::ept_vpid_cap),
+                                     .secondary_controls = read_msr(msr::procbased_controls2),
+                                     .arch_capabilities = lists_flaws ? read_msr(msr::arch_capabilities) : 0,
+                                     .pa_bits = cpuid(0x8000'0008).eax & 0xff});
+}
 
 inline Capabilities capabilities() {
   auto const numbers = capability_msrs(read_msr(msr::basic));
@@ -60,6 +83,11 @@ inline void turn_on(Region& region) {
   asm volatile("mov %0, %%cr0; mov %1, %%cr4" : : "r"(cr0), "r"(cr4) : "memory");
   region.revision = revision();
   if (vmxon(region.address()) != Verdict::succeeded) die("VMXON failed");
+}
+
+/// And leaves it. No virtual CPU is left on it.
+inline void turn_off() {
+  if (vmxoff() != Verdict::succeeded) die("VMXOFF failed");
 }
 
 extern "C" void hv_vmx_exit();

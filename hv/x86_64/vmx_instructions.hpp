@@ -19,6 +19,11 @@ using Verdict = slat::x86_64::VmxVerdict;
   asm volatile("vmxon %2" : "=@ccc"(carry), "=@ccz"(zero) : "m"(operand) : "memory");
   return slat::x86_64::vmx_verdict(carry, zero);
 }
+[[nodiscard]] inline Verdict vmxoff() {
+  bool carry, zero;
+  asm volatile("vmxoff" : "=@ccc"(carry), "=@ccz"(zero) : : "memory");
+  return slat::x86_64::vmx_verdict(carry, zero);
+}
 [[nodiscard]] inline Verdict vmclear(slat::HostPhys vmcs) {
   bool carry, zero;
   auto const operand = vmcs.raw();
