@@ -13,3 +13,5 @@ set_target_properties(rom PROPERTIES LINK_DEPENDS "${rom_script}")
 target_link_options(rom PRIVATE "LINKER:-T,${rom_script}")
 target_link_libraries(rom PRIVATE bare)
 add_flat_binary(rom rom)
+
+add_machine_image(machine_tests "${machine_tests}/main.cpp" "${machine_tests}/stub.S")

@@ -27,6 +27,20 @@ inline bool available() {
   return (read_msr(msr::vm_cr) & disabled) == 0;
 }
 
+/// Of this CPU.
+inline slat::x86_64::NptFeatures features() {
+  auto const highest = cpuid(0x8000'0000).eax;
+  auto const leaf = [&](std::uint32_t number) { return number <= highest ? cpuid(number) : CpuidAnswer{}; };
+  return slat::x86_64::npt_features({
+      .structured_ecx = cpuid(0).eax >= 7 ? cpuid(7).ecx : 0,
+      .extended_ecx = leaf(0x8000'0001).ecx,
+      .extended_edx = leaf(0x8000'0001).edx,
+      .address_eax = leaf(0x8000'0008).eax,
+      .svm_ebx = leaf(0x8000'000a).ebx,
+      .svm_edx = leaf(0x8000'000a).edx,
+  });
+}
+
 /// One for each CPU that runs guests, and made there: turns SVM on. It stays on.
 class HostCpu {
  public:

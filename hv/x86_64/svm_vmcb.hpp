@@ -61,7 +61,7 @@ struct alignas(4096) Vmcb {
   std::uint64_t sysenter_cs = 0, sysenter_esp = 0, sysenter_eip = 0, cr2 = 0;
   std::array<std::uint64_t, 4> reserved_11{};
   std::uint64_t pat = 0;
-  std::array<std::uint8_t, 0xd90> reserved_12{};
+  std::array<std::uint8_t, 0x990> reserved_12{};
 };
 
 static_assert(sizeof(Vmcb) == 4096);

@@ -2,10 +2,12 @@
 
 // How a test on the machine ends: one line and an exit status.
 
+#include <cstdint>
 #include <string_view>
 
-#include "hv/aarch64/console.hpp"
-#include "hv/aarch64/semihosting.hpp"
+#include <slat/mm/result.hpp>
+
+#include "hv/outcome.hpp"
 #include "hv/print.hpp"
 
 namespace slat::test {
@@ -13,21 +15,24 @@ namespace slat::test {
 inline constinit std::string_view running{};
 
 [[noreturn]] inline void pass() {
-  hv::print(hv::console, "PASS ", running, "\n");
-  hv::semihosting::exit(0);
+  hv::print(hv::say, "PASS ", running, "\n");
+  hv::finish(0);
 }
-[[noreturn]] inline void fail(std::string_view message) {
-  hv::print(hv::console, "FAIL ", running, ": ", message, "\n");
-  hv::semihosting::exit(1);
+template <class... Parts>
+[[noreturn]] void fail(const Parts&... message) {
+  hv::print(hv::say, "FAIL ", running, ": ", message..., "\n");
+  hv::finish(1);
 }
 
 inline void expect(bool holds, std::string_view message) {
   if (!holds) fail(message);
 }
+/// The same, and what was seen instead.
+inline void expect(bool holds, std::string_view message, std::uint64_t seen) {
+  if (!holds) fail(message, ": ", seen);
+}
 inline void expect(const Result<>& done) {
-  if (done) return;
-  hv::print(hv::console, "FAIL ", running, ": ", done.error(), "\n");
-  hv::semihosting::exit(1);
+  if (!done) fail(done.error());
 }
 
 }  // namespace slat::test

@@ -5,30 +5,27 @@
 
 #include <atomic>
 
-#include "hv/aarch64/cpu.hpp"
 #include "hv/spin_lock.hpp"
 #include "tests/machine/mapping_tests.hpp"
 
 namespace slat::test {
 
-/// The CPU that PSCI starts, and its stack; set up by main().
-inline constinit hv::Cpu second_cpu{};
+/// What the second CPU does about a right that its guest lacks.
+enum class WhenDenied : bool { stop, try_again };
 
 template <class Rig>
 class SecondCpu {
  public:
-  static constexpr GuestPhys mailbox{0x4400'0000};
+  /// Not a large power of two away from what the tests map: a direct-mapped TLB, such as an emulator's, would forget
+  /// the one whenever it needs the other, and show no missing invalidation.
+  static constexpr GuestPhys mailbox{0x4407'0000};
 
   /// Has the second CPU run `what` on the page at `at`, until it has done so a few times.
-  SecondCpu(Rig& rig, const std::byte* what, GuestPhys at) : rig_{rig}, mail_{rig.host_page()} {
+  SecondCpu(Rig& rig, const std::byte* what, GuestPhys at, WhenDenied denied = WhenDenied::stop)
+      : rig_{rig}, what_{what}, at_{at}, denied_{denied}, mail_{rig.host_page()} {
     expect(rig.set.map({mailbox, Rig::page, rw, Linear{mail_}}, rig.table));
-    auto& vcpu = second_cpu.vcpu;
-    vcpu.pc = in_stub(Rig::code, what).raw();
-    vcpu.x[1] = at.raw();
-    vcpu.x[3] = mailbox.raw();
-    second_cpu.main = [](hv::Cpu& cpu, void* self) { static_cast<SecondCpu*>(self)->run(cpu); };
-    second_cpu.context = this;
-    expect(second_cpu.mpidr != 0 && hv::turn_on(second_cpu) == 0, "there is no second CPU");
+    bool const runs = rig.run_on_second_cpu([](void* self) { static_cast<SecondCpu*>(self)->run(); }, this);
+    expect(runs, "there is no second CPU");
     expect(wait_for_rounds(100), "the second CPU does not run");
   }
 
@@ -45,9 +42,9 @@ class SecondCpu {
   /// Waits until the second CPU ended so many more rounds. False when it stopped at a fault before.
   bool wait_for_rounds(std::uint64_t more) const {
     auto const until = rounds() + more;
-    for (auto const deadline = time() + 30 * frequency(); rounds() < until;) {
+    for (typename Rig::Deadline deadline; rounds() < until;) {
       if (has_stopped_.load()) return false;
-      expect(time() < deadline, "the second CPU stands still");
+      expect(!deadline.passed(), "the second CPU stands still");
     }
     return true;
   }
@@ -56,39 +53,29 @@ class SecondCpu {
 
  private:
   // What a hypervisor does with a fault: resolve under the writer's lock, and retry where that is the answer.
-  void run(hv::Cpu& cpu) {
-    rig_.enter_stage2(hv::hcr::dc);
-    for (;;) {
-      auto const seen = Rig::seen(cpu.vcpu, hv::run(cpu.vcpu));
-      if (!seen.worked() && resolve(seen)) continue;
-      stopped_ = seen;
-      has_stopped_.store(true);
-      return;
-    }
+  void run() {
+    typename Rig::Actor actor{rig_};
+    auto seen = actor.act(what_, at_, 0, mailbox);
+    while (!seen.worked() && resolve(seen)) seen = actor.go_on();
+    stopped_ = seen;
+    has_stopped_.store(true);
   }
 
   /// Whether it may go on.
   bool resolve(const Seen& seen) {
-    GuestPhys const at{seen.far};  // without stage 1 the virtual address is the guest's physical one
     hv::SpinLock::Held const held{writer_};
-    auto const resolution = rig_.set.resolve(at, seen.fault->wanted, rig_.table);
-    if (!resolution || *resolution != Resolution::spurious) return false;
-    rig_.table.hook().forget_here(rig_.table.root(), at);
+    auto const resolution = rig_.set.resolve(seen.at, seen.wanted, rig_.table);
+    if (!resolution) return false;
+    if (*resolution == Resolution::denied) return denied_ == WhenDenied::try_again;
+    if (*resolution != Resolution::spurious) return false;
+    rig_.forget_here(seen.at);
     return true;
   }
 
-  static std::uint64_t time() {
-    std::uint64_t now;
-    asm volatile("isb; mrs %0, cntpct_el0" : "=r"(now));
-    return now;
-  }
-  static std::uint64_t frequency() {
-    std::uint64_t hertz;
-    asm("mrs %0, cntfrq_el0" : "=r"(hertz));
-    return hertz;
-  }
-
   Rig& rig_;
+  const std::byte* what_;
+  GuestPhys at_;
+  WhenDenied denied_;
   HostPhys mail_;
   hv::SpinLock writer_;
   Seen stopped_;
@@ -103,8 +90,8 @@ void two_cpus_unmap(Rig& rig) {
     hv::SpinLock::Held const held{second.writer()};
     expect(rig.set.unmap(data, Rig::page, rig.table));
   }
-  expect(!second.wait_for_rounds(2), "the other CPU still reads an unmapped page");
-  expect(second.stopped().faulted(Kind::translation), "the other CPU stopped for another reason");
+  expect(!second.wait_for_rounds(2), "the other CPU still reads an unmapped page", second.last_read());
+  expect(second.stopped().faulted(Fault::absent), "the other CPU stopped for another reason");
 }
 
 template <class Rig>
@@ -117,7 +104,7 @@ void two_cpus_protect(Rig& rig) {
         data, Rig::page, [](Attr a) { return a - Prot::w; }, rig.table));
   }
   expect(!second.wait_for_rounds(2), "the other CPU still writes a write-protected page");
-  expect(second.stopped().faulted(Kind::permission), "the other CPU stopped for another reason");
+  expect(second.stopped().faulted(Fault::denied), "the other CPU stopped for another reason");
 }
 
 template <class Rig>
@@ -132,7 +119,8 @@ void two_cpus_remap(Rig& rig) {
       expect(rig.set.map({data, Rig::page, rw, Linear{after}}, rig.table, true));
     }
     expect(second.wait_for_rounds(2), "the other CPU lost the page");
-    expect(second.last_read() == value, "the other CPU still reads the old page");
+    auto const seen = second.last_read();
+    expect(seen == value, "the other CPU still reads the old page", seen);
   }
 }
 
@@ -157,7 +145,8 @@ void two_cpus_harvest(Rig& rig) {
   }
   second.stop();
   collect();
-  expect(copy == rig.host_word(host), "a write of the other CPU was never harvested");
+  auto const last = rig.host_word(host);
+  expect(copy == last, "a write of the other CPU was never harvested", last);
 }
 
 /// The other CPU goes on using a block while it is split and made whole again, 20 times.
@@ -172,6 +161,46 @@ void two_cpus_split(Rig& rig) {
     }
     expect(second.wait_for_rounds(2), "the other CPU lost the block");
     expect(second.last_read() == 1, "the other CPU reads something else");
+  }
+}
+
+/// Write protection of all that a guest has, of three sizes and in several areas, under its feet: one shootdown.
+template <class Rig>
+void two_cpus_protect_all(Rig& rig) {
+  constexpr GuestPhys far_away{0xc000'0000};
+  auto const two_pages = rig.host_memory(2 * Rig::page);
+  expect(rig.set.map({data, 2 * Rig::page, rw, Linear{two_pages}}, rig.table));
+  expect(rig.set.map({data + Rig::block, Rig::block, rwx, Linear{rig.host_memory(Rig::block)}}, rig.table));
+  expect(rig.set.map({far_away, 1_GiB, rw, Linear{two_pages.down_to(1_GiB)}}, rig.table));
+  SecondCpu<Rig> second{rig, stub_write_on, data};
+  auto const before = rig.shootdowns();
+  auto const kicks_before = rig.kicks();
+  {
+    hv::SpinLock::Held const held{second.writer()};
+    expect(rig.set.protect(
+        GuestPhys{0}, 4_GiB, [](Attr a) { return a - Prot::w; }, rig.table));
+  }
+  auto const shootdowns = rig.shootdowns() - before;
+  auto const kicks = rig.kicks() - kicks_before;
+  expect(shootdowns == 1, "protecting the whole guest was not one shootdown", shootdowns);
+  expect(kicks <= 1, "protecting the whole guest interrupted the other CPU more than once", kicks);
+  expect(!second.wait_for_rounds(2), "the other CPU still writes a write-protected page");
+  expect(second.stopped().faulted(Fault::denied), "the other CPU stopped for another reason");
+}
+
+/// The other CPU faults on the table, and waits for its writer's lock, while the shootdowns of the one that holds it
+/// must reach that CPU.
+template <class Rig>
+void two_cpus_fault(Rig& rig) {
+  expect(rig.set.map({data, Rig::page, rw, Linear{rig.host_page()}}, rig.table));
+  SecondCpu<Rig> second{rig, stub_write_on, data, WhenDenied::try_again};
+  for (unsigned round = 0; round != 50; ++round) {
+    for (bool const may_write : {false, true}) {
+      hv::SpinLock::Held const held{second.writer()};
+      expect(rig.set.protect(
+          data, Rig::page, [=](Attr a) { return may_write ? a | Prot::w : a - Prot::w; }, rig.table));
+    }
+    expect(second.wait_for_rounds(2), "the other CPU stopped");
   }
 }
 

@@ -8,7 +8,7 @@
 #include <slat/arch/aarch64/features.hpp>
 
 #include "hv/aarch64/options.hpp"
-#include "tests/machine/flawed_instructions.hpp"
+#include "tests/machine/aarch64/flawed_instructions.hpp"
 
 namespace slat::test {
 
