@@ -14,4 +14,4 @@ target_link_options(rom PRIVATE "LINKER:-T,${rom_script}")
 target_link_libraries(rom PRIVATE bare)
 add_flat_binary(rom rom)
 
-add_machine_image(machine_tests "${machine_tests}/main.cpp" "${machine_tests}/stub.S")
+add_machine_image(machine_tests "${machine_tests}/main.cpp" "${machine_tests}/stub.S" "${machine_tests}/small_guest.S")

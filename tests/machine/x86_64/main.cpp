@@ -9,9 +9,14 @@
 #include "hv/x86_64/boot_info.hpp"
 #include "hv/x86_64/main.hpp"
 #include "tests/machine/tests.hpp"
+#include "tests/machine/x86_64/ept_tests.hpp"
+#include "tests/machine/x86_64/ept_walk_tests.hpp"
+#include "tests/machine/x86_64/event_tests.hpp"
 #include "tests/machine/x86_64/own_tests.hpp"
+#include "tests/machine/x86_64/page_log_tests.hpp"
 #include "tests/machine/x86_64/rig.hpp"
 #include "tests/machine/x86_64/svm_kind.hpp"
+#include "tests/machine/x86_64/vmx_kind.hpp"
 
 extern "C" std::byte hv_image_end[];
 
@@ -21,7 +26,18 @@ namespace {
 alignas(16) constinit std::array<std::byte, hv::Cpu::stack_size> second_stack{};
 
 template <class Rig>
-constexpr std::array own_tests{Test<Rig>{"misconfigured", &misconfigured<Rig>}};
+constexpr auto own_tests = std::array{Test<Rig>{"misconfigured", &misconfigured<Rig>}};
+
+template <x86_64::Presence When>
+constexpr auto own_tests<Rig<VmxKind, When>> = std::array{
+    Test<Rig<VmxKind, When>>{"misconfigured", &misconfigured},
+    Test<Rig<VmxKind, When>>{"ept-misconfigured", &ept_misconfigured},
+    Test<Rig<VmxKind, When>>{"execute-only", &execute_only},
+    Test<Rig<VmxKind, When>>{"ept-walk", &ept_walk},
+    Test<Rig<VmxKind, When>>{"page-log", &page_log},
+    Test<Rig<VmxKind, When>>{"event-exception", &event_exception},
+    Test<Rig<VmxKind, When>>{"event-interrupt", &event_interrupt},
+};
 
 template <class Kind, x86_64::Presence When>
 [[noreturn]] void run(const Options& options, const hv::BootInfo& boot) {
@@ -54,6 +70,7 @@ void hv_main(const hv::BootInfo& boot) {
   test::second_cpu.apic_id = 1;
   test::second_cpu.number = 1;
   test::second_cpu.stack_top = test::second_stack.data() + test::second_stack.size();
+  if (test::VmxKind::available()) test::run<test::VmxKind>(options, boot);
   if (test::SvmKind::available()) test::run<test::SvmKind>(options, boot);
   test::fail("this CPU has no virtualisation that a test knows");
 }
