@@ -20,33 +20,41 @@ namespace hv {
 /// How many stage-2 faults ended how, indexed by slat::Resolution.
 using FaultCounts = std::array<std::uint64_t, 6>;
 
-/// Any CPU may call any member: those that change something wait for the lock.
-template <class Table, class Source>
+/// Any CPU may call any member: those that change something wait for the lock, which is SpinLock where invalidations
+/// are broadcast, and PollingLock where the CPU that waits may be the one that must invalidate.
+template <class Table, class Source, class Lock = SpinLock>
 class GuestMemory {
+  using Held = typename Lock::Held;
+
  public:
   using Backend = slat::Backends<Table, Source>;
   using Nodes = slat::FrameNodes<slat::FramePool>;
   using Set = slat::MemorySet<slat::Attr, Table, Backend, Nodes>;
 
   /// `frames`, the pool that `table` comes from and for no other use, has the index nodes too. Lazy areas are fed from
-  /// `pages`.
-  GuestMemory(Table table, slat::FramePool& frames, Source& pages)
-      : frames_{frames}, pages_{pages}, table_{std::move(table)}, areas_{Nodes{frames, frames.granule()}} {}
+  /// `pages`. What else there is, the lock is made of.
+  template <class... OfLock>
+  GuestMemory(Table table, slat::FramePool& frames, Source& pages, OfLock... of_lock)
+      : frames_{frames},
+        pages_{pages},
+        writer_{std::move(of_lock)...},
+        table_{std::move(table)},
+        areas_{Nodes{frames, frames.granule()}} {}
 
   slat::Result<> map(slat::GuestRange range, const slat::Attr& attr, Backend backend) {
-    SpinLock::Held const held{writer_};
+    Held const held{writer_};
     return areas_.map({range.begin, range.size, attr, backend}, table_);
   }
 
   /// Leaves of the smallest size in the whole range.
   slat::Result<> split(slat::GuestRange range) {
-    SpinLock::Held const held{writer_};
+    Held const held{writer_};
     return table_.split(range);
   }
 
   /// What a stage-2 fault at `at` comes to. The tables decide under the lock, not what was seen when the fault came.
   slat::Result<slat::Resolution> fault(slat::GuestPhys at, slat::Prot wanted) {
-    SpinLock::Held const held{writer_};
+    Held const held{writer_};
     auto resolution = areas_.resolve(at, wanted, table_);
     if (resolution) ++faults_[static_cast<std::size_t>(*resolution)];
     return resolution;
@@ -56,7 +64,7 @@ class GuestMemory {
   /// `write(HostPhys, part)` does the copying. bad_state: no RAM there.
   template <class Write>
   slat::Result<> copy_in(slat::GuestPhys at, std::span<const std::byte> bytes, Write write) {
-    SpinLock::Held const held{writer_};
+    Held const held{writer_};
     while (!bytes.empty()) {
       auto leaf = table_.query(at);
       if (leaf.kind != slat::Kind::leaf) {
@@ -74,11 +82,11 @@ class GuestMemory {
   }
 
   slat::Audit audit() {
-    SpinLock::Held const held{writer_};
+    Held const held{writer_};
     return areas_.audit(table_);
   }
   slat::Result<> clear() {
-    SpinLock::Held const held{writer_};
+    Held const held{writer_};
     return areas_.clear(table_);
   }
 
@@ -98,7 +106,7 @@ class GuestMemory {
  private:
   slat::FramePool& frames_;
   Source& pages_;
-  SpinLock writer_;
+  Lock writer_;
   Table table_;
   Set areas_;
   FaultCounts faults_{};

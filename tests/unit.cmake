@@ -11,7 +11,8 @@ target_link_libraries(unit_test INTERFACE slat::aarch64 slat::x86_64 GTest::gtes
 target_include_directories(unit_test INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/tests)
 target_compile_options(unit_test INTERFACE -Wall -Wextra -Wconversion -Wshadow -Werror)
 
-file(GLOB sources CONFIGURE_DEPENDS unit/*.cpp)
+set(SLAT_UNIT_TESTS "*" CACHE STRING "Which files of tests/unit, as a pattern without the suffix")
+file(GLOB sources CONFIGURE_DEPENDS unit/${SLAT_UNIT_TESTS}.cpp)
 foreach(source IN LISTS sources)
   cmake_path(GET source STEM name)
   add_executable(${name} ${source})
