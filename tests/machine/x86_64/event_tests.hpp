@@ -2,6 +2,10 @@
 
 // An exit that falls into the delivery of an event: the event is delivered again, once, or the guest never hears of it.
 
+#include <atomic>
+
+#include "hv/x86_64/interrupts.hpp"
+#include "hv/x86_64/local_apic.hpp"
 #include "tests/machine/x86_64/small_guest.hpp"
 
 namespace slat::test {
@@ -50,6 +54,29 @@ void event_interrupt(Rig& rig) {
     guest.start(small_guest_interrupt);
     guest.cpu.registers().rdi = apic.raw();
   });
+}
+
+/// An interrupt of the host's that is pending at the entry ends the guest's turn, and is served when run() returns. Not
+/// tested while the guest masks its own, because Bochs 2.7 then waits until it does not any more.
+template <class Rig>
+void event_host_interrupt(Rig& rig) {
+  static constinit std::atomic<unsigned> served{0};
+  constexpr std::uint8_t vector = 0x41;
+  constexpr std::uint64_t interrupts_on = 1u << 9;
+  hv::handle_interrupt(vector, [] { served.fetch_add(1); });
+  SmallGuest<Rig> guest{rig};
+  expect(rig.set.map({data, Rig::page, rw, Linear{rig.host_page()}}, rig.table));
+  guest.start(small_guest_write, interrupts_on);
+  guest.cpu.registers().rsi = data.raw();
+  guest.cpu.registers().rcx = 1;
+  hv::interrupts_off();
+  hv::LocalApic::send(hv::LocalApic::id(), vector);
+  auto const exit = guest.cpu.run();
+  expect(exit.why == hv::Why::interrupt, "the guest runs while the host is interrupted");
+  expect(served.load() == 1, "an interrupt was not served when the guest had come back");
+  expect(guest.cpu.registers().rcx == 1, "the guest ran before it came back");
+  expect(guest.cpu.run().why == hv::Why::hypercall, "the guest does not go on");
+  hv::interrupts_on();
 }
 
 }  // namespace slat::test

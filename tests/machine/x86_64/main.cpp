@@ -37,6 +37,7 @@ constexpr auto own_tests<Rig<VmxKind, When>> = std::array{
     Test<Rig<VmxKind, When>>{"page-log", &page_log},
     Test<Rig<VmxKind, When>>{"event-exception", &event_exception},
     Test<Rig<VmxKind, When>>{"event-interrupt", &event_interrupt},
+    Test<Rig<VmxKind, When>>{"event-host-interrupt", &event_host_interrupt},
 };
 
 template <class Kind, x86_64::Presence When>

@@ -60,8 +60,11 @@ class SmallGuest {
     expect(rig_.set.map({stack, Rig::page, rw, Linear{rig_.host_page()}}, rig_.table));
   }
 
-  void start(const std::byte* what) {
-    cpu.start({.mode = hv::Start::Mode::flat32, .rip = address(what).raw(), .rsp = (stack + Rig::page).raw()});
+  void start(const std::byte* what, std::uint64_t rflags = 0) {
+    cpu.start({.mode = hv::Start::Mode::flat32,
+               .rip = address(what).raw(),
+               .rsp = (stack + Rig::page).raw(),
+               .rflags = rflags});
     cpu.registers().rsi = descriptors.raw();
   }
   /// With tables of its own. Not all that it can do means the same as 64-bit code: small_guest_write does.
