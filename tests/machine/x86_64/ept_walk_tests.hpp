@@ -1,6 +1,8 @@
 #pragma once
 
-// The guest's own walks, which EPT with A/D bits takes for writes: they need the right, and they make pages dirty.
+// The guest's own walks, which EPT with A/D bits takes for writes: they need the right, and they make pages dirty. Not
+// tested with A/D bits off, where only the setting of a guest's A or D bit is a write: Bochs 2.7 then sets it whatever
+// EPT says.
 
 #include <array>
 

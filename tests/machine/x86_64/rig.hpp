@@ -74,8 +74,8 @@ class Rig {
 
     std::size_t this_cpu() const noexcept { return hv::LocalApic::id(); }
     bool invalidate(HostPhys root) noexcept {
-      auto* const actor = rig_->actors_[this_cpu()];
-      return actor == nullptr || actor->cpu.forget(rig_->format, root);
+      auto* const here = rig_->actors_[this_cpu()];
+      return here == nullptr || here->cpu.forget(rig_->format, root);
     }
     void kick(std::size_t cpu) noexcept {
       rig_->kicks_.fetch_add(1, std::memory_order_relaxed);
