@@ -1,6 +1,7 @@
 #pragma once
 
-// Every order in which a few processes can take their steps, on a machine whose CPUs have store buffers.
+// Every order in which a few processes can take their steps, on a machine whose CPUs have store buffers and hold on to
+// what they may.
 //
 //   struct World { Stepped<int> x{0}; };
 //   Interleavings all;
@@ -9,9 +10,10 @@
 //     add([&] { if (world.x.load() == 2) Interleavings::fail("out of nothing"); });
 //   }), "");
 //
-// A step is one access to a Stepped, which stands for a std::atomic. A store that is not sequentially consistent goes
-// into its process's buffer, from where it reaches memory at any later time, in order: as x86 does it. The process sees
-// its own buffer; a sequentially consistent store and every read-modify-write empty it first.
+// A step is one access to a Stepped, which stands for a std::atomic. A store goes into its process's buffer, from where
+// it reaches memory at any later time, in order; the process itself sees it at once. A sequentially consistent load
+// waits until the sequentially consistent stores before it have arrived, and no other load does; a read-modify-write
+// that releases waits for all. x86 promises more, C++ does not: so a memory order that is too weak shows.
 //
 // A run takes one order from the beginning to the end; the next one differs from it in the last choice that has another
 // side. Where memory, buffers and all that each process has seen are as they were once before, what follows is known.
@@ -93,33 +95,40 @@ class Interleavings {
     current_->cells_.push_back(value);
     return current_->cells_.size() - 1;
   }
-  static std::uint64_t load(Cell cell) {
+  static std::uint64_t load(Cell cell, std::memory_order order) {
     auto& self = *current_;
     if (!self.inside_) return self.cells_[cell];
     self.yield();
+    if (order == std::memory_order_seq_cst)
+      for (auto const& store : self.me().buffer)
+        if (store.consistent) {
+          self.empty_buffer();
+          break;
+        }
     auto value = self.cells_[cell];
-    for (auto const& [to, stored] : self.me().buffer)
-      if (to == cell) value = stored;
+    for (auto const& store : self.me().buffer)
+      if (store.cell == cell) value = store.value;
     self.me().remember(value);
     self.note("reads", cell, value);
     return value;
   }
-  static void store(Cell cell, std::uint64_t value, bool at_once) {
+  static void store(Cell cell, std::uint64_t value, std::memory_order order) {
     auto& self = *current_;
     if (!self.inside_) return self.write(cell, value);
     self.yield();
-    self.note(at_once ? "writes" : "will write", cell, value);
+    self.note("will write", cell, value);
     self.me().remember(value);
-    self.me().buffer.emplace_back(cell, value);
-    if (at_once) self.empty_buffer();
+    self.me().buffer.push_back({cell, value, order == std::memory_order_seq_cst});
   }
   /// `change(old)` is the new value, or nothing.
   template <class Change>
-  static std::uint64_t modify(Cell cell, Change change) {
+  static std::uint64_t modify(Cell cell, std::memory_order order, Change change) {
     auto& self = *current_;
     if (self.inside_) {
       self.yield();
-      self.empty_buffer();
+      auto waits = order != std::memory_order_relaxed && order != std::memory_order_acquire;
+      for (auto const& store : self.me().buffer) waits = waits || store.cell == cell;
+      if (waits) self.empty_buffer();
     }
     auto const old = self.cells_[cell];
     std::optional<std::uint64_t> const next = change(old);
@@ -133,12 +142,17 @@ class Interleavings {
   }
 
  private:
+  struct Store {
+    Cell cell;
+    std::uint64_t value;
+    bool consistent;  // sequentially
+  };
   struct Process {
     explicit Process(std::function<void()> what) : body{std::move(what)} {}
 
     std::function<void()> body;
     ucontext_t context{};
-    std::deque<std::pair<Cell, std::uint64_t>> buffer;
+    std::deque<Store> buffer;
     std::uint64_t seen = 0;  // all that it has seen, which is all that it knows
     bool waits = false;
     bool news = true;  // something changed since it looked
@@ -227,7 +241,7 @@ class Interleavings {
     cells_[cell] = value;
   }
   void drain() {
-    auto const [cell, value] = me().buffer.front();
+    auto const [cell, value, consistent] = me().buffer.front();
     me().buffer.pop_front();
     write(cell, value);
     note("has written", cell, value);
@@ -242,7 +256,8 @@ class Interleavings {
     for (auto const& process : processes_) {
       hash = mix(hash, process.seen);
       hash = mix(hash, process.waits * 4u + process.news * 2u + process.done);
-      for (auto const& [cell, value] : process.buffer) hash = mix(mix(hash, cell + 1), value);
+      for (auto const& store : process.buffer)
+        hash = mix(mix(hash, store.cell * 2 + store.consistent + 1), store.value);
       hash = mix(hash, 7);
     }
     return hash;
@@ -288,35 +303,34 @@ class Stepped {
   Stepped(const Stepped&) = delete;
   Stepped& operator=(const Stepped&) = delete;
 
-  T load(std::memory_order = std::memory_order_seq_cst) const { return static_cast<T>(Interleavings::load(cell_)); }
+  T load(std::memory_order order = std::memory_order_seq_cst) const {
+    return static_cast<T>(Interleavings::load(cell_, order));
+  }
   void store(T value, std::memory_order order = std::memory_order_seq_cst) {
-    Interleavings::store(cell_, static_cast<std::uint64_t>(value), order == std::memory_order_seq_cst);
+    Interleavings::store(cell_, static_cast<std::uint64_t>(value), order);
   }
-  T exchange(T value, std::memory_order = std::memory_order_seq_cst) {
-    return modify([&](std::uint64_t) { return std::optional{static_cast<std::uint64_t>(value)}; });
+  T fetch_add(T more, std::memory_order order = std::memory_order_seq_cst) {
+    return modify(order, [&](std::uint64_t old) { return std::optional{old + static_cast<std::uint64_t>(more)}; });
   }
-  T fetch_add(T more, std::memory_order = std::memory_order_seq_cst) {
-    return modify([&](std::uint64_t old) { return std::optional{old + static_cast<std::uint64_t>(more)}; });
+  T fetch_or(T more, std::memory_order order = std::memory_order_seq_cst) {
+    return modify(order, [&](std::uint64_t old) { return std::optional{old | static_cast<std::uint64_t>(more)}; });
   }
-  T fetch_or(T more, std::memory_order = std::memory_order_seq_cst) {
-    return modify([&](std::uint64_t old) { return std::optional{old | static_cast<std::uint64_t>(more)}; });
+  T fetch_and(T mask, std::memory_order order = std::memory_order_seq_cst) {
+    return modify(order, [&](std::uint64_t old) { return std::optional{old & static_cast<std::uint64_t>(mask)}; });
   }
-  T fetch_and(T mask, std::memory_order = std::memory_order_seq_cst) {
-    return modify([&](std::uint64_t old) { return std::optional{old & static_cast<std::uint64_t>(mask)}; });
-  }
-  bool compare_exchange_weak(T& expected, T value, std::memory_order, std::memory_order) {
-    auto const wanted = static_cast<std::uint64_t>(expected);
-    auto const old = modify([&](std::uint64_t found) {
-      return found == wanted ? std::optional{static_cast<std::uint64_t>(value)} : std::nullopt;
+  bool compare_exchange_weak(T& expected, T value, std::memory_order order, std::memory_order) {
+    auto const wanted = expected;
+    expected = modify(order, [&](std::uint64_t found) {
+      return found == static_cast<std::uint64_t>(wanted) ? std::optional{static_cast<std::uint64_t>(value)}
+                                                         : std::nullopt;
     });
-    expected = old;
-    return static_cast<std::uint64_t>(old) == wanted;
+    return expected == wanted;
   }
 
  private:
   template <class Change>
-  T modify(Change change) {
-    return static_cast<T>(Interleavings::modify(cell_, change));
+  T modify(std::memory_order order, Change change) {
+    return static_cast<T>(Interleavings::modify(cell_, order, change));
   }
 
   Interleavings::Cell cell_;

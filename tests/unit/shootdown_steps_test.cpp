@@ -20,13 +20,13 @@ using x86_64::Presence;
 struct TwoFlags {
   Stepped<int> x{0}, y{0}, seen{0};
 };
-/// Each says one thing and looks for the other's; both may look too early only where the stores can wait.
-std::string both_look_too_early(std::memory_order order) {
+/// Each says one thing and looks for the other's; both may look too early where their stores can wait.
+std::string both_look_too_early(std::memory_order saying, std::memory_order looking) {
   Interleavings all;
-  return all.explore<TwoFlags>([order](TwoFlags& flags, auto add) {
-    auto const one = [&flags, order](Stepped<int>& mine, Stepped<int>& theirs) {
-      mine.store(1, order);
-      if (theirs.load(order) != 0) return;
+  return all.explore<TwoFlags>([=](TwoFlags& flags, auto add) {
+    auto const one = [&flags, saying, looking](Stepped<int>& mine, Stepped<int>& theirs) {
+      mine.store(1, saying);
+      if (theirs.load(looking) != 0) return;
       if (flags.seen.fetch_add(1) == 1) Interleavings::fail("both too early");
     };
     add([&flags, one] { one(flags.x, flags.y); });
@@ -34,8 +34,10 @@ std::string both_look_too_early(std::memory_order order) {
   });
 }
 TEST(Interleavings, ShowWhatAStoreBufferDoes) {
-  EXPECT_NE(both_look_too_early(std::memory_order_release).find("both too early"), std::string::npos);
-  EXPECT_EQ(both_look_too_early(std::memory_order_seq_cst), "");
+  using enum std::memory_order;
+  EXPECT_EQ(both_look_too_early(seq_cst, seq_cst), "");
+  for (auto const& [saying, looking] : {std::pair{release, seq_cst}, {seq_cst, acquire}, {release, acquire}})
+    EXPECT_NE(both_look_too_early(saying, looking).find("both too early"), std::string::npos);
 }
 
 TEST(Interleavings, FindThatAllWaitForEachOther) {
