@@ -35,6 +35,7 @@ constexpr auto own_tests<Rig<VmxKind, When>> = std::array{
     Test<Rig<VmxKind, When>>{"execute-only", &execute_only},
     Test<Rig<VmxKind, When>>{"ept-walk", &ept_walk},
     Test<Rig<VmxKind, When>>{"page-log", &page_log},
+    Test<Rig<VmxKind, When>>{"two-cpus-page-log", &two_cpus_page_log},
     Test<Rig<VmxKind, When>>{"event-exception", &event_exception},
     Test<Rig<VmxKind, When>>{"event-interrupt", &event_interrupt},
     Test<Rig<VmxKind, When>>{"event-host-interrupt", &event_host_interrupt},

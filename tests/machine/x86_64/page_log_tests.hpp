@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 
 #include "tests/machine/x86_64/small_guest.hpp"
 
@@ -86,6 +88,92 @@ void page_log(Rig& rig) {
   expect(again[4] && count(again) == 1, "a write after the harvest is not in the log");
   expect(count(test.write(4, 1, 1)) == 0, "a page that is still dirty is in the log again");
   expect(test.harvested() == again, "not exactly the written page is reported");
+}
+
+/// The second CPU writes some pages over and over while this one harvests them, and never leaves the guest but for
+/// that. Each page is reported as often as it is logged: its D bit was set once for each.
+template <class Rig>
+class LoggedVictim {
+ public:
+  static constexpr std::size_t pages = 64;
+  static constexpr GuestPhys from = data + Rig::page;
+  static constexpr GuestPhys mailbox{0x6030'7000};
+  using Counts = std::array<std::uint64_t, pages>;
+
+  explicit LoggedVictim(Rig& rig) : rig_{rig}, mail_{rig.host_page()} {
+    expect(rig.set.map({from, pages * Rig::page, rw, Linear{rig.host_memory(pages * Rig::page)}}, rig.table));
+    expect(rig.set.map({mailbox, Rig::page, rw, Linear{mail_}}, rig.table));
+    bool const runs = rig.run_on_second_cpu([](void* self) { static_cast<LoggedVictim*>(self)->run(); }, this);
+    expect(runs, "there is no second CPU");
+    wait_for_rounds(2);
+  }
+
+  void wait_for_rounds(std::uint64_t more) const {
+    auto const until = rounds() + more;
+    for (typename Rig::Deadline deadline; rounds() < until;) expect(!deadline.passed(), "the second CPU stands still");
+  }
+  void stop() {
+    rig_.host_word(mail_ + 8) = 1;
+    for (typename Rig::Deadline deadline; !stopped_.load();) expect(!deadline.passed(), "the second CPU does not stop");
+  }
+
+  /// How often each page was in the log; once it has stopped.
+  const Counts& logged() const { return logged_; }
+
+ private:
+  std::uint64_t rounds() const { return rig_.host_word(mail_); }
+
+  void run() {
+    typename Rig::Actor const actor{rig_};
+    SmallGuest<Rig> guest{rig_, {}, &log};
+    constexpr std::uint64_t interrupts_on = 1u << 9;
+    guest.start(small_guest_write_on, interrupts_on);
+    auto& registers = guest.cpu.registers();
+    registers.rsi = from.raw();
+    registers.rcx = pages;
+    registers.rdx = Rig::page;
+    registers.rdi = mailbox.raw();
+    for (auto why = hv::Why::interrupt; why != hv::Why::hypercall;) {
+      why = guest.run().why;
+      expect(why == hv::Why::interrupt || why == hv::Why::hypercall, "the second CPU came back for another reason");
+      guest.cpu.drain_log([&](GuestPhys page) {
+        if (page != mailbox) ++logged_[(page - from) / Rig::page];
+      });
+    }
+    stopped_.store(true);
+  }
+
+  static inline constinit hv::vmx::PageLog log{};
+  Rig& rig_;
+  HostPhys mail_;
+  Counts logged_{};
+  std::atomic<bool> stopped_{false};
+};
+
+template <class Rig>
+void two_cpus_page_log(Rig& rig) {
+  using Victim = LoggedVictim<Rig>;
+  constexpr unsigned rounds = 50;
+  Victim victim{rig};
+  typename Victim::Counts reported{};
+  auto const harvest = [&] {
+    expect(rig.set.harvest(
+        {Victim::from, Victim::pages * Rig::page},
+        [&](GuestRange range) {
+          for (std::size_t i = 0; i != Victim::pages; ++i)
+            if (range.contains(Victim::from + i * Rig::page)) ++reported[i];
+        },
+        rig.table));
+  };
+  for (unsigned round = 0; round != rounds; ++round) {
+    harvest();
+    // One round may have begun before the harvest.
+    victim.wait_for_rounds(2);
+  }
+  victim.stop();
+  harvest();
+  expect(victim.logged() == reported, "the log and the harvests differ");
+  for (auto const count : reported) expect(count == rounds + 1, "a write after a harvest was not noticed", count);
 }
 
 }  // namespace slat::test

@@ -4,7 +4,7 @@
   .section .rodata.small_guest, "a"
   .code32
   .global small_guest_begin, small_guest_end
-  .global small_guest_write, small_guest_except, small_guest_interrupt, small_guest_excepted, small_guest_interrupted
+  .global small_guest_write, small_guest_write_on, small_guest_except, small_guest_interrupt, small_guest_excepted, small_guest_interrupted
 
 small_guest_begin:
 
@@ -13,6 +13,20 @@ small_guest_write:
   incl (%esi)
   addl %edx, %esi
   loop small_guest_write
+  vmcall
+
+// The same over and over, until there is something at EDI + 8. The rounds are counted at EDI.
+small_guest_write_on:
+  movl %esi, %eax
+  movl %ecx, %ebx
+0:
+  incl (%eax)
+  addl %edx, %eax
+  loop 0b
+  movl %ebx, %ecx
+  incl (%edi)
+  cmpl $0, 8(%edi)
+  je small_guest_write_on
   vmcall
 
 // Takes the exception that it is given at the NOP. Its descriptors: ESI points to what LGDT and LIDT read. EBX counts.

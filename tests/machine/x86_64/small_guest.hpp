@@ -8,12 +8,13 @@
 #include <optional>
 #include <span>
 
+#include "hv/x86_64/local_apic.hpp"
 #include "hv/x86_64/registers.hpp"
 #include "hv/x86_64/vmx.hpp"
 #include "tests/machine/mapping_tests.hpp"
 
-extern "C" const std::byte small_guest_begin[], small_guest_end[], small_guest_write[], small_guest_except[],
-    small_guest_interrupt[], small_guest_excepted[], small_guest_interrupted[];
+extern "C" const std::byte small_guest_begin[], small_guest_end[], small_guest_write[], small_guest_write_on[],
+    small_guest_except[], small_guest_interrupt[], small_guest_excepted[], small_guest_interrupted[];
 
 namespace slat::test {
 
@@ -29,7 +30,8 @@ volatile Entry& entry_at(const Table& table, GuestPhys at, Level level) {
   }
 }
 
-/// Beside the rig's own virtual CPU, on the same CPU and the same tables.
+/// Beside the rig's own virtual CPU, on the same CPU and the same tables. One at a time: it
+/// maps its code.
 template <class Rig>
 class SmallGuest {
  public:
@@ -39,7 +41,7 @@ class SmallGuest {
   static constexpr std::uint8_t exception = 13, interrupt = 0x50;
 
   explicit SmallGuest(Rig& rig, const hv::Traps& traps = {}, hv::vmx::PageLog* log = nullptr)
-      : rig_{rig}, cpu{memory, rig.table.root(), rig.table.format(), traps, log} {
+      : rig_{rig}, cpu{memory_, rig.table.root(), rig.table.format(), traps, log} {
     auto const page = rig.host_page();
     rig.write(page, {small_guest_begin, small_guest_end});
     expect(rig.set.map({code, Rig::page, rx, Linear{page}}, rig.table));
@@ -73,8 +75,11 @@ class SmallGuest {
   }
 
   hv::Exit run() {
+    auto const number = hv::LocalApic::id();
     hv::interrupts_off();
+    expect(rig_.shootdown.enter(number), "an invalidation failed");
     auto const exit = cpu.run();
+    rig_.shootdown.leave(number);
     hv::interrupts_on();
     return exit;
   }
@@ -89,8 +94,8 @@ class SmallGuest {
     return (at & 0xffff) | std::uint64_t{hv::vmx::code_selector} << 16 | 0x8e00ull << 32 | (at >> 16 & 0xffff) << 48;
   }
 
-  static inline constinit hv::Vmx::Memory memory{};
   Rig& rig_;
+  hv::Vmx::Memory memory_;
 
  public:
   hv::Vmx cpu;
