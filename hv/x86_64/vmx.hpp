@@ -108,7 +108,13 @@ class Vmx {
     if (vmx::blocks_nmi_again(raw)) change(vmx::Field::guest_interruptibility, 0, nmi_blocking);
     // An interrupt is not acknowledged by the exit: it is still pending, and the host's IDT has it served.
     if (traps_.interrupts) asm volatile("sti; nop; cli" : : : "memory");
-    return vmx::decode(raw);
+    auto exit = vmx::decode(raw);
+    if (vmx::asks_for_vmx(raw)) {
+      constexpr std::uint8_t general_protection = 13;
+      inject_exception(general_protection, 0);
+      exit.why = Why::interrupt;  // nothing else is to be done
+    }
+    return exit;
   }
 
   void skip(const Exit& exit) {

@@ -116,6 +116,14 @@ struct ControlRegisterAccess {
         general{static_cast<std::uint8_t>(q >> 8 & 0xf)} {}
 };
 
+/// Whether the guest set CR4.VMXE, the only bit of a control register that is not its own: a #GP on a CPU without VMX,
+/// which is what the guest has.
+constexpr bool asks_for_vmx(const RawExit& raw) {
+  if (basic(raw.reason) != reason::control_register) return false;
+  ControlRegisterAccess const access{raw.qualification};
+  return access.number == 4 && access.kind == ControlRegisterAccess::Kind::write;
+}
+
 constexpr Exit decode(const RawExit& raw) {
   Exit exit{};
   exit.why = Why::other;

@@ -202,6 +202,14 @@ TEST(VmxExit, ControlRegisterAccesses) {
   EXPECT_EQ(ControlRegisterAccess{0x30}.kind, Kind::load_machine_status);
 }
 
+TEST(VmxExit, OnlyAWriteOfCr4AsksForVmx) {
+  EXPECT_TRUE(asks_for_vmx({.reason = 28, .qualification = 0x004}));
+  EXPECT_TRUE(asks_for_vmx({.reason = 28, .qualification = 0xf04}));
+  EXPECT_FALSE(asks_for_vmx({.reason = 28, .qualification = 0x014})) << "a read";
+  EXPECT_FALSE(asks_for_vmx({.reason = 28, .qualification = 0x000})) << "CR0";
+  EXPECT_FALSE(asks_for_vmx({.reason = 30, .qualification = 0x004})) << "a port";
+}
+
 // ---- events --------------------------------------------------------------------------------------------------------
 
 TEST(VmxEvent, AnExitOutsideOfDeliveryPutsNothingBack) {

@@ -56,6 +56,19 @@ void event_interrupt(Rig& rig) {
   });
 }
 
+/// The guest's CPU has no VMX: to set CR4.VMXE is a #GP, and the bit that the hardware needs does not show.
+template <class Rig>
+void event_no_vmx(Rig& rig) {
+  SmallGuest<Rig> guest{rig};
+  guest.give_descriptors();
+  guest.start(small_guest_turn_on_vmx);
+  guest.cpu.registers().rbp = 3;  // the length of MOV to CR4
+  expect(guest.run().why == hv::Why::interrupt, "something is to be done about a guest that wants VMX");
+  expect(guest.run().why == hv::Why::hypercall, "the guest does not go on");
+  expect(guest.cpu.registers().rbx == 1, "the guest's wish for VMX is no exception");
+  expect(guest.cpu.registers().rax == 0, "the guest sees a CR4 that it did not write", guest.cpu.registers().rax);
+}
+
 /// An interrupt of the host's that is pending at the entry ends the guest's turn, and is served when run() returns. Not
 /// tested while the guest masks its own, because Bochs 2.7 then waits until it does not any more.
 template <class Rig>

@@ -38,6 +38,7 @@ constexpr auto own_tests<Rig<VmxKind, When>> = std::array{
     Test<Rig<VmxKind, When>>{"two-cpus-page-log", &two_cpus_page_log},
     Test<Rig<VmxKind, When>>{"event-exception", &event_exception},
     Test<Rig<VmxKind, When>>{"event-interrupt", &event_interrupt},
+    Test<Rig<VmxKind, When>>{"event-no-vmx", &event_no_vmx},
     Test<Rig<VmxKind, When>>{"event-host-interrupt", &event_host_interrupt},
 };
 

@@ -4,7 +4,7 @@
   .section .rodata.small_guest, "a"
   .code32
   .global small_guest_begin, small_guest_end
-  .global small_guest_write, small_guest_write_on, small_guest_except, small_guest_interrupt, small_guest_excepted, small_guest_interrupted
+  .global small_guest_turn_on_vmx, small_guest_write, small_guest_write_on, small_guest_except, small_guest_interrupt, small_guest_excepted, small_guest_interrupted
 
 small_guest_begin:
 
@@ -29,7 +29,8 @@ small_guest_write_on:
   je small_guest_write_on
   vmcall
 
-// Takes the exception that it is given at the NOP. Its descriptors: ESI points to what LGDT and LIDT read. EBX counts.
+// Takes the exception that it is given at the NOP. Its descriptors: ESI points to what LGDT and LIDT read. EBX counts. The
+// handler goes on EBP bytes behind.
 small_guest_except:
   lgdt (%esi)
   lidt 8(%esi)
@@ -39,7 +40,18 @@ small_guest_except:
 small_guest_excepted:
   incl %ebx
   addl $4, %esp
+  addl %ebp, (%esp)
   iretl
+
+// Turns VMX on, and says in EAX what CR4 is then.
+small_guest_turn_on_vmx:
+  lgdt (%esi)
+  lidt 8(%esi)
+  movl %cr4, %eax
+  orl $0x2000, %eax
+  movl %eax, %cr4
+  movl %cr4, %eax
+  vmcall
 
 // Interrupts itself by the local interrupt controller, whose page is at EDI, and waits for it a while.
 small_guest_interrupt:

@@ -14,7 +14,8 @@
 #include "tests/machine/mapping_tests.hpp"
 
 extern "C" const std::byte small_guest_begin[], small_guest_end[], small_guest_write[], small_guest_write_on[],
-    small_guest_except[], small_guest_interrupt[], small_guest_excepted[], small_guest_interrupted[];
+    small_guest_except[], small_guest_turn_on_vmx[], small_guest_interrupt[], small_guest_excepted[],
+    small_guest_interrupted[];
 
 namespace slat::test {
 
