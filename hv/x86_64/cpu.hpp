@@ -10,7 +10,7 @@
 namespace hv {
 
 struct Cpu {
-  static constexpr std::size_t stack_size = 65536;
+  static constexpr std::size_t stack_size = 131072;
 
   std::byte* stack_top = nullptr;       // the entry code reads it
   void (*main)(Cpu&, void*) = nullptr;  // what the CPU does once it is on; where it returns, the CPU halts

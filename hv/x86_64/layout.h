@@ -33,7 +33,7 @@
 // Where the other CPUs begin: a page below 1 MiB that no loader uses.
 #define TRAMPOLINE 0x8000
 
-#define BOOT_STACK_BYTES 0x20000
+#define BOOT_STACK_BYTES 0x40000
 
 // The record in the ROM: multiboot information, then these words.
 #define ROM_BEGIN 0xfffff000

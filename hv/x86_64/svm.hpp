@@ -70,7 +70,8 @@ class Svm {
     vmcb.rax = registers_.rax;
     hv_svm_enter(&registers_, reinterpret_cast<std::uint64_t>(&vmcb), host_.segments(), traps_.interrupts);
     registers_.rax = vmcb.rax;
-    if (vmcb.exit_code == svm::exit_code::invalid) die("the guest cannot be entered: its VMCB is not valid");
+    if (static_cast<std::uint32_t>(vmcb.exit_code) == svm::exit_code::invalid)
+      die("the guest cannot be entered: its VMCB is not valid");
     vmcb.event = svm::again(vmcb.exit_event);
     return svm::decode(vmcb);
   }

@@ -19,7 +19,7 @@ inline constexpr std::uint64_t shutdown = 0x7f;
 inline constexpr std::uint64_t vmmcall = 0x81;
 inline constexpr std::uint64_t xsetbv = 0x8d;
 inline constexpr std::uint64_t nested_page_fault = 0x400;
-inline constexpr std::uint64_t invalid = ~0ull;
+inline constexpr std::uint32_t invalid = ~0u;  // the lower half: QEMU leaves the upper one 0
 }  // namespace exit_code
 
 /// EXITINFO1 of a nested page fault is a page fault's error code, and where in the guest's access it came.

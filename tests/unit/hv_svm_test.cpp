@@ -186,6 +186,8 @@ TEST(SvmEvent, WhatWasCutShortIsDeliveredAgain) {
   EXPECT_EQ(again(0x7'8000'0306), 0x8000'0306u) << "the error code of an exception that has none";
 }
 
+TEST(SvmEvent, AnExceptionOfAnInterruptsVectorIsAnInterrupt) { EXPECT_EQ(again(0x8000'0330), 0x8000'0030u); }
+
 TEST(SvmEvent, NothingIsDeliveredThatWasNotCutShort) { EXPECT_EQ(again(0x7'0000'0b0e), 0u); }
 
 TEST(SvmEvent, WhatAnInstructionRaisesComesByItself) {

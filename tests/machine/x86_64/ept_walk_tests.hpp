@@ -39,7 +39,7 @@ void ept_walk(Rig& rig) {
     guest.cpu.registers().rcx = 1;
     return guest.run();
   };
-  expect(write().why == hv::Why::hypercall, "the guest's own tables do not translate");
+  expect(write().why == hv::Why::halt, "the guest's own tables do not translate");
 
   for (std::uint64_t page = 0; page != SmallGuestTables::bytes; page += Rig::page) {
     GuestRange const table{SmallGuestTables::begin + page, Rig::page};
@@ -51,7 +51,7 @@ void ept_walk(Rig& rig) {
     expect(denied.wanted == Prot::w, "a walk that counts as a write is said to lack another right");
     expect(rig.set.protect(
         table.begin, table.size, [](Attr a) { return a | Prot::w; }, rig.table));
-    expect(guest.run().why == hv::Why::hypercall, "the guest does not go on");
+    expect(guest.run().why == hv::Why::halt, "the guest does not go on");
   }
 
   std::array<bool, 3> dirty{};
@@ -69,7 +69,7 @@ void ept_walk(Rig& rig) {
   expect(dirty == std::array{true, true, true}, "a table that was walked is not reported");
   harvest();
   expect(dirty == std::array{false, false, false}, "a clean table is reported");
-  expect(write().why == hv::Why::hypercall, "the guest does not go on");
+  expect(write().why == hv::Why::halt, "the guest does not go on");
   harvest();
   expect(dirty == std::array{true, true, true}, "a table that was walked after the harvest is not reported");
 

@@ -26,20 +26,21 @@ namespace {
 alignas(16) constinit std::array<std::byte, hv::Cpu::stack_size> second_stack{};
 
 template <class Rig>
-constexpr auto own_tests = std::array{Test<Rig>{"misconfigured", &misconfigured<Rig>}};
+constexpr auto own_tests = std::array{
+    Test<Rig>{"misconfigured", &misconfigured},
+    Test<Rig>{"event-exception", &event_exception},
+    Test<Rig>{"event-interrupt", &event_interrupt},
+};
 
 template <x86_64::Presence When>
 constexpr auto own_tests<Rig<VmxKind, When>> = std::array{
     Test<Rig<VmxKind, When>>{"misconfigured", &misconfigured},
+    Test<Rig<VmxKind, When>>{"event-exception", &event_exception},
+    Test<Rig<VmxKind, When>>{"event-interrupt", &event_interrupt},
     Test<Rig<VmxKind, When>>{"ept-misconfigured", &ept_misconfigured},
     Test<Rig<VmxKind, When>>{"execute-only", &execute_only},
     Test<Rig<VmxKind, When>>{"ept-walk", &ept_walk},
     Test<Rig<VmxKind, When>>{"page-log", &page_log},
-    Test<Rig<VmxKind, When>>{"two-cpus-page-log", &two_cpus_page_log},
-    Test<Rig<VmxKind, When>>{"event-exception", &event_exception},
-    Test<Rig<VmxKind, When>>{"event-interrupt", &event_interrupt},
-    Test<Rig<VmxKind, When>>{"event-no-vmx", &event_no_vmx},
-    Test<Rig<VmxKind, When>>{"event-host-interrupt", &event_host_interrupt},
 };
 
 template <class Kind, x86_64::Presence When>

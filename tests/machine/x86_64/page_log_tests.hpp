@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "hv/x86_64/page_log.hpp"
 #include "tests/machine/x86_64/small_guest.hpp"
 
 namespace slat::test {
@@ -41,7 +42,7 @@ class PageLogTest {
         expect(!logged[number], "a page is twice in the log");
         logged[number] = true;
       });
-      if (exit.why == hv::Why::hypercall) return logged;
+      if (exit.why == hv::Why::halt) return logged;
       expect(exit.why == hv::Why::log_full, "the guest came back for another reason");
       ++times_full;
     }

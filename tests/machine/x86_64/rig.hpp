@@ -290,17 +290,18 @@ class Rig {
   static constexpr std::uint8_t kick_vector = 0x40;
   static inline constinit Rig* current_ = nullptr;
 
+  std::array<Actor*, cpus> actors_{};
+  std::atomic<std::uint64_t> kicks_{0};
+  HostPhys gigabytes_{};
+
  public:
   Options options;
   Format format;
   hv::InvalidationCounts counts;
-  std::array<Actor*, cpus> actors_{};
-  std::atomic<std::uint64_t> kicks_{0};
   Shootdown shootdown;
   FramePool frames;
   FramePool pages;
   Source source;
-  HostPhys gigabytes_{};
   Table table;
   Set set;
   Actor actor;

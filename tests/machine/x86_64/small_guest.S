@@ -1,5 +1,5 @@
 // A guest of its own for what the shared stub does not do: 32-bit, without paging, so that its memory is what the test
-// maps and nothing else. It comes back by VMCALL.
+// maps and nothing else. It comes back by HLT.
 
   .section .rodata.small_guest, "a"
   .code32
@@ -13,7 +13,7 @@ small_guest_write:
   incl (%esi)
   addl %edx, %esi
   loop small_guest_write
-  vmcall
+  hlt
 
 // The same over and over, until there is something at EDI + 8. The rounds are counted at EDI.
 small_guest_write_on:
@@ -34,9 +34,9 @@ small_guest_write_on:
 small_guest_except:
   lgdt (%esi)
   lidt 8(%esi)
-  vmcall
+  hlt
   nop
-  vmcall
+  hlt
 small_guest_excepted:
   incl %ebx
   addl $4, %esp
@@ -65,7 +65,7 @@ small_guest_interrupt:
   jnz 1f
   loop 0b
 1:
-  vmcall
+  hlt
 small_guest_interrupted:
   incl %ebx
   movl $0, 0xb0(%edi)   // EOI

@@ -10,7 +10,7 @@
 
 #include "hv/x86_64/local_apic.hpp"
 #include "hv/x86_64/registers.hpp"
-#include "hv/x86_64/vmx.hpp"
+#include "hv/x86_64/vcpu.hpp"
 #include "tests/machine/mapping_tests.hpp"
 
 extern "C" const std::byte small_guest_begin[], small_guest_end[], small_guest_write[], small_guest_write_on[],
@@ -41,8 +41,9 @@ class SmallGuest {
   static constexpr GuestPhys stack{0x6020'0000};        // one page
   static constexpr std::uint8_t exception = 13, interrupt = 0x50;
 
-  explicit SmallGuest(Rig& rig, const hv::Traps& traps = {}, hv::vmx::PageLog* log = nullptr)
-      : rig_{rig}, cpu{memory_, rig.table.root(), rig.table.format(), traps, log} {
+  template <class... More>
+  explicit SmallGuest(Rig& rig, const hv::Traps& traps = {}, More... more)
+      : rig_{rig}, beside_{rig.actor.cpu, rig.table.format(), rig.table.root(), traps, more...}, cpu{beside_.vcpu} {
     auto const page = rig.host_page();
     rig.write(page, {small_guest_begin, small_guest_end});
     expect(rig.set.map({code, Rig::page, rx, Linear{page}}, rig.table));
@@ -55,8 +56,8 @@ class SmallGuest {
     auto const word = [&](std::uint64_t offset) -> auto& { return rig_.host_word(host + offset); };
     word(0) = 0x17 | (descriptors.raw() + 16) << 16;
     word(8) = 0xfff | (descriptors.raw() + Rig::page) << 16;
-    word(16 + hv::vmx::code_selector) = flat_code;
-    word(16 + hv::vmx::data_selector) = flat_data;
+    word(16 + code_selector) = flat_code;
+    word(16 + data_selector) = flat_data;
     word(Rig::page + 8 * exception) = gate(small_guest_excepted);
     word(Rig::page + 8 * interrupt) = gate(small_guest_interrupted);
     expect(rig_.set.map({descriptors, 2 * Rig::page, rw, Linear{host}}, rig_.table));
@@ -92,14 +93,17 @@ class SmallGuest {
   /// A 32-bit interrupt gate. [intel/vol3] "IDT Descriptors"
   static std::uint64_t gate(const std::byte* handler) {
     auto const at = address(handler).raw();
-    return (at & 0xffff) | std::uint64_t{hv::vmx::code_selector} << 16 | 0x8e00ull << 32 | (at >> 16 & 0xffff) << 48;
+    return (at & 0xffff) | std::uint64_t{code_selector} << 16 | 0x8e00ull << 32 | (at >> 16 & 0xffff) << 48;
   }
 
+  // A virtual CPU begins with these.
+  static constexpr std::uint16_t code_selector = 0x08, data_selector = 0x10;
+
   Rig& rig_;
-  hv::Vmx::Memory memory_;
+  typename Rig::Kind::Beside beside_;
 
  public:
-  hv::Vmx cpu;
+  decltype(beside_.vcpu)& cpu;
 };
 
 }  // namespace slat::test

@@ -30,18 +30,31 @@ struct SvmKind {
   class Cpu {
    public:
     Cpu(unsigned number, const Format& format, HostPhys root, const hv::Traps& traps)
-        : host_{number, hv::svm::features()}, vcpu{memory_, host_, x86_64::nested_cr3(format, root), traps} {}
+        : host{number, hv::svm::features()}, vcpu{memory_, host, x86_64::nested_cr3(format, root), traps} {}
 
     void load(const Format& format, HostPhys root) { vcpu.load(x86_64::nested_cr3(format, root)); }
     /// Nothing of what this CPU knows of any root is used again in a guest.
     bool forget(const Format&, HostPhys) {
-      vcpu.flush();
+      host.asids.start_over();
       return true;
     }
 
    private:
     hv::Svm::Memory memory_;
-    hv::svm::HostCpu host_;
+
+   public:
+    hv::svm::HostCpu host;
+    hv::Svm vcpu;
+  };
+
+  /// Another virtual CPU on the same CPU.
+  class Beside {
+   public:
+    Beside(Cpu& cpu, const Format& format, HostPhys root, const hv::Traps& traps)
+        : vcpu{memory_, cpu.host, x86_64::nested_cr3(format, root), traps} {}
+
+   private:
+    hv::Svm::Memory memory_;
 
    public:
     hv::Svm vcpu;

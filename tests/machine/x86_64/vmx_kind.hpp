@@ -56,6 +56,19 @@ struct VmxKind {
     hv::Vmx vcpu;
   };
 
+  /// Another virtual CPU on the same CPU.
+  class Beside {
+   public:
+    Beside(Cpu&, const Format& format, HostPhys root, const hv::Traps& traps, hv::vmx::PageLog* log = nullptr)
+        : vcpu{memory_, root, format, traps, log} {}
+
+   private:
+    hv::Vmx::Memory memory_;
+
+   public:
+    hv::Vmx vcpu;
+  };
+
   /// Nothing may be written and not read; a device is not executed.
   static constexpr std::array refused{Attr{Prot::w}, Attr{Prot::w | Prot::x}, rwx | Memory::device};
 
