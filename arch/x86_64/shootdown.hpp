@@ -31,7 +31,7 @@ namespace slat::x86_64 {
 /// What a shootdown asks of the hypervisor. CPUs have numbers from 0 on.
 template <class T>
 concept ShootdownMachine = requires(T& machine, std::size_t cpu, HostPhys root) {
-  /// The CPU that executes this.
+  /// The CPU that executes this, and will until the hook returns.
   { machine.this_cpu() } noexcept -> std::same_as<std::size_t>;
   /// This CPU will not use in a guest what it knows of `root` now: INVEPT, or a flush of the ASID with the next VMRUN.
   /// False when that failed.
