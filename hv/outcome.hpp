@@ -10,7 +10,7 @@ namespace hv {
 /// On the hypervisor's own console.
 void say(std::string_view text);
 
-/// Ends the machine, and with it the emulator, with this exit status: 0, 1 or 3.
+/// Ends the machine, and with it the emulator, with this exit status, 0 to 3.
 [[noreturn]] void finish(std::uint64_t status);
 
 /// Says why and ends the machine with exit status 3: the hypervisor's own failure, not its guest's.

@@ -9,6 +9,7 @@
 
 #include <slat/mm/audit.hpp>
 #include <slat/mm/error.hpp>
+#include <slat/mm/leaf.hpp>
 #include <slat/mm/text.hpp>
 
 namespace hv {

@@ -21,10 +21,10 @@ auto count_leaves(const Table& table) {
   return counts;
 }
 
-/// `instruction` is what the architecture calls an invalidation.
+/// `instructions` is what the architecture invalidates by.
 template <slat::TextSink Out, class Table, class Source>
 void print_summary(Out& out, const GuestMemory<Table, Source>& memory, const InvalidationCounts& hook,
-                   std::string_view instruction) {
+                   std::string_view instructions) {
   auto const& table = memory.table();
   auto const& geometry = table.geometry();
 
@@ -52,8 +52,23 @@ void print_summary(Out& out, const GuestMemory<Table, Source>& memory, const Inv
     before = ", ";
   }
   print(out, "\n");
-  print(out, "slat:   shootdowns  ", hook.shootdowns.load(), ", ", hook.instructions.load(), " ", instruction,
-        " instructions\n");
+  print(out, "slat:   shootdowns  ", hook.shootdowns.load(), ", ", hook.instructions.load(), " ", instructions, "\n");
+}
+
+/// After the guest's end in order: says what happened, and whether all that slat holds about it is in order, to the
+/// last table.
+template <slat::TextSink Out, class Table, class Source>
+bool print_end(Out& out, GuestMemory<Table, Source>& memory, const InvalidationCounts& hook,
+               std::string_view instructions) {
+  print(out, "slat: the guest powered off\n");
+  print_summary(out, memory, hook, instructions);
+  auto const audit = memory.audit();
+  print(out, "slat:   audit       ", audit, "\n");
+  auto const cleared = memory.clear();
+  bool const only_root = cleared && memory.only_root();
+  print(out, "slat:   unmapped    ", only_root ? "the root is left and nothing else" : "more than the root is left",
+        "\n");
+  return audit && only_root;
 }
 
 }  // namespace hv

@@ -102,7 +102,7 @@ class Hypervisor {
       case PsciOutcome::system_reset: print(console, "slat: the guest asked for a reset\n"); semihosting::exit(failed);
       case PsciOutcome::system_off:
         if (ended_.exchange(true)) turn_off_this_cpu();
-        semihosting::exit(report() ? success : failed);
+        semihosting::exit(print_end(console, memory_, counts_, "TLBI instructions") ? success : failed);
     }
   }
 
@@ -131,19 +131,6 @@ class Hypervisor {
 
   static constexpr std::uint64_t success = 0;
   static constexpr std::uint64_t failed = 1;
-
-  /// Says what happened, and whether all that slat holds about the guest is in order to the end.
-  bool report() {
-    print(console, "slat: the guest powered off\n");
-    print_summary(console, memory_, counts_, "TLBI");
-    auto const audit = memory_.audit();
-    print(console, "slat:   audit       ", audit, "\n");
-    auto const cleared = memory_.clear();
-    bool const only_root = cleared && memory_.only_root();
-    print(console, "slat:   unmapped    ",
-          only_root ? "the root is left and nothing else" : "more than the root is left", "\n");
-    return audit && only_root;
-  }
 
   /// The guest's own translation of `va` by its stage 1; its PAR_EL1 is as before.
   static std::optional<slat::GuestPhys> translate(std::uint64_t va) {

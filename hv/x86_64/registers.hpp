@@ -56,6 +56,14 @@ inline std::uint64_t read_cr4() {
 inline void write_cr0(std::uint64_t value) { asm volatile("mov %0, %%cr0" : : "r"(value) : "memory"); }
 inline void write_cr4(std::uint64_t value) { asm volatile("mov %0, %%cr4" : : "r"(value) : "memory"); }
 
+/// An extended control register, while CR4.OSXSAVE is set.
+inline void write_xcr(std::uint32_t number, std::uint64_t value) {
+  asm volatile("xsetbv"
+               :
+               : "c"(number), "a"(static_cast<std::uint32_t>(value)), "d"(static_cast<std::uint32_t>(value >> 32))
+               : "memory");
+}
+
 inline std::uint64_t time_stamp() {
   std::uint32_t low;
   std::uint32_t high;
