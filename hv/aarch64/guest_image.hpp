@@ -9,9 +9,10 @@
 #include <cstdint>
 #include <cstring>
 #include <optional>
-#include <span>
 
 #include <slat/mm/address.hpp>
+
+#include "hv/file_bytes.hpp"
 
 namespace hv {
 
@@ -29,32 +30,22 @@ inline constexpr std::size_t header_size = 64;
 inline constexpr std::uint64_t flat_offset = 0x8'0000;
 inline constexpr std::uint64_t alignment = 2_MiB;
 
-/// The little-endian number at `at` in the file.
-inline std::uint64_t number(std::span<const std::byte> file, std::size_t at, std::size_t bytes) {
-  std::uint64_t value = 0;
-  for (std::size_t i = bytes; i-- != 0;) value = value << 8 | std::to_integer<std::uint64_t>(file[at + i]);
-  return value;
-}
-
-inline bool has_header(std::span<const std::byte> file) {
+inline bool has_header(FileBytes file) {
   return file.size() >= header_size && number(file, 56, 4) == 0x644d'5241;  // "ARM\x64"
 }
-
-constexpr std::uint64_t up_to(std::uint64_t value, std::uint64_t unit) { return (value + unit - 1) / unit * unit; }
 
 }  // namespace image
 
 /// Nothing when guest RAM is too small.
-inline std::optional<Placement> place(slat::GuestRange ram, std::span<const std::byte> kernel,
-                                      std::uint64_t initrd_size) {
+inline std::optional<Placement> place(slat::GuestRange ram, FileBytes kernel, std::uint64_t initrd_size) {
   auto const header = image::has_header(kernel);
-  auto const offset = header ? image::number(kernel, 8, 8) : image::flat_offset;
+  auto const offset = header ? number(kernel, 8, 8) : image::flat_offset;
   // image_size counts what the file does not hold (.bss); a flat binary cannot say, and gets half of RAM or 128 MiB.
-  auto const size = std::max<std::uint64_t>(kernel.size(), header ? image::number(kernel, 16, 8) : 0);
+  auto const size = std::max<std::uint64_t>(kernel.size(), header ? number(kernel, 16, 8) : 0);
   if (offset >= ram.size || size > ram.size - offset) return std::nullopt;
   auto const room = std::max(offset + size, std::min(ram.size / 2, 128_MiB));
-  auto const initrd = image::up_to(room, image::alignment);
-  auto const tree = image::up_to(initrd + initrd_size, image::alignment);
+  auto const initrd = up_to(room, image::alignment);
+  auto const tree = up_to(initrd + initrd_size, image::alignment);
   if (initrd_size > ram.size || tree + image::alignment > ram.size) return std::nullopt;
   return Placement{ram.begin + offset, ram.begin + initrd, ram.begin + tree};
 }
