@@ -34,7 +34,10 @@ class Svm {
   /// `nested_cr3` as arch/x86_64 makes it of a root and its format. All that is given outlives this.
   Svm(Memory& memory, svm::HostCpu& host, std::uint64_t nested_cr3, const Traps& traps)
       : memory_{memory}, host_{host}, traps_{traps}, nested_cr3_{nested_cr3} {
-    memory_.msrs.trap_only(traps.msrs);
+    if (traps.only_msrs)
+      memory_.msrs.pass_only(*traps.only_msrs);
+    else
+      memory_.msrs.trap_only(traps.msrs);
     memory_.every_port.fill();
     start({});
   }
@@ -57,10 +60,21 @@ class Svm {
                  .msr_map = slat::HostPhys{reinterpret_cast<std::uint64_t>(memory_.msrs.bytes().data())}});
     svm::begin(memory_.vmcb, start);
     registers_ = {};
+    asleep_ = false;
   }
 
   Registers& registers() { return registers_; }
   std::uint64_t rip() const { return memory_.vmcb.rip; }
+  std::uint64_t rflags() const { return memory_.vmcb.rflags; }
+  std::uint64_t cr4() const { return memory_.vmcb.cr4; }
+
+  /// As the guest sees it, and writes it: where MSRs are passed through, this one is not. False: #GP.
+  std::uint64_t efer() const { return memory_.vmcb.efer & ~svm::efer_svme; }
+  bool write_efer(std::uint64_t value) {
+    auto const next = svm::written_efer(value, memory_.vmcb.efer, memory_.vmcb.cr0);
+    memory_.vmcb.efer = next.value_or(memory_.vmcb.efer);
+    return next.has_value();
+  }
 
   Exit run() {
     auto& vmcb = memory_.vmcb;
@@ -68,10 +82,13 @@ class Svm {
     vmcb.asid = asid_.value;
     vmcb.clean = 0;
     vmcb.rax = registers_.rax;
+    auto const intercepts = vmcb.intercepts;
+    if (asleep_) vmcb.intercepts = (intercepts & ~svm::intercept::halt) | svm::intercept::interrupt;
     hv_svm_enter(&registers_, reinterpret_cast<std::uint64_t>(&vmcb), host_.segments(), traps_.interrupts);
     registers_.rax = vmcb.rax;
-    if (static_cast<std::uint32_t>(vmcb.exit_code) == svm::exit_code::invalid)
-      die("the guest cannot be entered: its VMCB is not valid");
+    vmcb.intercepts = intercepts;
+    asleep_ = false;
+    if (vmcb.exit_code == svm::exit_code::invalid) die("the guest cannot be entered: its VMCB is not valid");
     vmcb.event = svm::again(vmcb.exit_event);
     return svm::decode(vmcb);
   }
@@ -80,6 +97,10 @@ class Svm {
     memory_.vmcb.rip += exit.length;
     memory_.vmcb.interrupt_shadow = 0;
   }
+
+  /// At the next entry the guest executes its HLT itself, and an interrupt, instead of being delivered, makes it exit:
+  /// behind the HLT, and as pending as it was.
+  void sleep(const Exit&) { asleep_ = true; }
 
   void inject_exception(std::uint8_t vector, std::optional<std::uint32_t> error) {
     memory_.vmcb.event = svm::exception(vector, error);
@@ -92,6 +113,7 @@ class Svm {
   std::uint64_t nested_cr3_;
   slat::x86_64::Asid asid_;
   Registers registers_;
+  bool asleep_ = false;
 };
 static_assert(Vcpu<Svm>);
 

@@ -50,6 +50,7 @@ constexpr void decode_port(Exit& exit, const Vmcb& vmcb) {
 /// The lengths of instructions by what they are, because not every CPU saves the next RIP.
 constexpr Exit decode(const Vmcb& vmcb) {
   Exit exit{.why = Why::other, .code = vmcb.exit_code, .details = vmcb.exit_info_1};
+  exit.delivering = (vmcb.exit_event >> 31 & 1) != 0;
   auto const is = [&](Why why, std::uint8_t length) {
     exit.why = why;
     exit.length = length;

@@ -3,6 +3,7 @@
 // A VMCB when its guest begins, as a value. [amd/vol2] "VMRUN instruction", "Canonicalization and consistency checks"
 
 #include <cstdint>
+#include <optional>
 
 #include <slat/arch/x86_64/vmcb.hpp>
 #include <slat/mm/address.hpp>
@@ -21,6 +22,18 @@ struct Pointers {
 
 /// The bit of EFER without which no guest is entered. The guest may read it.
 inline constexpr std::uint64_t efer_svme = 1u << 12;
+
+/// EFER after a guest's WRMSR, or nothing where that is #GP: a bit that does not exist, or another mode while paging is
+/// on. LMA is the hardware's, SVME the host's, and what a guest says of them makes no difference. [amd/vol2] "Extended
+/// feature enable register (EFER)"
+constexpr std::optional<std::uint64_t> written_efer(std::uint64_t value, std::uint64_t current, std::uint64_t cr0) {
+  constexpr std::uint64_t system_call = 1u << 0, long_mode = 1u << 8, long_mode_active = 1u << 10;
+  constexpr std::uint64_t no_execute = 1u << 11, fast_save = 1u << 14, paging = 1u << 31;
+  constexpr auto own = system_call | long_mode | no_execute | fast_save;
+  if ((value & ~(own | long_mode_active | efer_svme)) != 0) return std::nullopt;
+  if ((cr0 & paging) != 0 && ((value ^ current) & long_mode) != 0) return std::nullopt;
+  return (value & own) | (current & long_mode_active) | efer_svme;
+}
 
 /// The controls, of a VMCB that is otherwise zero.
 constexpr Vmcb controls(const Traps& traps, const Pointers& pointers) {

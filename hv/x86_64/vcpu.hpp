@@ -53,6 +53,7 @@ struct Exit {
   bool absent = false;                   // nothing is mapped there; else a right lacks
   bool instruction = false;              // a fetch
   bool guest_walk = false;               // the guest's own walk of its tables, or its update of them
+  bool delivering = false;               // an interrupt or exception, which the next entry delivers again
 
   // port:
   std::uint16_t port = 0;
@@ -86,6 +87,13 @@ class PortBitmap {
   alignas(4096) std::array<std::uint8_t, 3 * 4096> bytes_{};
 };
 
+/// MSRs, `first` to `last`, that the guest reads by itself and may also write.
+struct PassedMsrs {
+  std::uint32_t first;
+  std::uint32_t last;
+  bool write = true;
+};
+
 /// What the guest does not get to itself. CPUID, XSETBV, hypercalls and triple faults are exits in any case, and so are
 /// the virtualisation instructions, as `other`.
 struct Traps {
@@ -93,6 +101,7 @@ struct Traps {
   bool halt = true;                       // HLT
   const PortBitmap* ports = nullptr;      // nothing: every port
   std::span<const std::uint32_t> msrs{};  // these, and every one above those that exist
+  std::optional<std::span<const PassedMsrs>> only_msrs{};  // where given: all but these instead
 };
 
 /// One virtual CPU on the CPU that made it. What translates its memory is given to the constructor, after the manner of
@@ -104,6 +113,9 @@ concept Vcpu = requires(V& v, const V& reader, const Start& start, const Exit& e
   { v.start(start) } -> std::same_as<void>;
   { v.registers() } -> std::same_as<Registers&>;
   { reader.rip() } -> std::same_as<std::uint64_t>;
+  { reader.rflags() } -> std::same_as<std::uint64_t>;
+  /// As the guest sees it.
+  { reader.cr4() } -> std::same_as<std::uint64_t>;
   /// Enters the guest once, until something is to be done. Called with the host's interrupts off, and returns so: one
   /// that was pending at the entry, or came since, is an exit and is served before run() returns. Hence what was
   /// checked with interrupts off before run() holds at the entry. An event whose delivery was cut short by the exit is
@@ -111,6 +123,9 @@ concept Vcpu = requires(V& v, const V& reader, const Start& start, const Exit& e
   { v.run() } -> std::same_as<Exit>;
   /// Past the instruction that exited, `exit.length` bytes long.
   { v.skip(exit) } -> std::same_as<void>;
+  /// Past the HLT that exited, and asleep in the guest, from the next entry on, until an interrupt comes that is the
+  /// guest's.
+  { v.sleep(exit) } -> std::same_as<void>;
   /// At the next entry, in place of whatever else was to be delivered then.
   { v.inject_exception(vector, error) } -> std::same_as<void>;
 };

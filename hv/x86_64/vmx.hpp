@@ -54,7 +54,10 @@ class Vmx {
       die("VMX cannot do what is asked of it");
     }
     entry_controls_ = words.entry.value;
-    memory_.msrs.trap_only(traps.msrs);
+    if (traps.only_msrs)
+      memory_.msrs.pass_only(*traps.only_msrs);
+    else
+      memory_.msrs.trap_only(traps.msrs);
     memory_.vmcs.revision = vmx::revision();
     require(vmx::vmclear(memory_.vmcs.address()), "VMCLEAR");
     make_current();
@@ -86,6 +89,17 @@ class Vmx {
   std::uint64_t rip() const {
     make_current();
     return read(vmx::Field::guest_rip);
+  }
+
+  std::uint64_t rflags() const {
+    make_current();
+    return read(vmx::Field::guest_rflags);
+  }
+  /// Of the bits that VMX fixes the guest sees what it wrote.
+  std::uint64_t cr4() const {
+    make_current();
+    auto const mask = read(vmx::Field::cr4_mask);
+    return (read(vmx::Field::guest_cr4) & ~mask) | (read(vmx::Field::cr4_shadow) & mask);
   }
 
   Exit run() {
@@ -123,6 +137,12 @@ class Vmx {
     bool const is_64_bit = (read(vmx::Field::guest_cs_access) & vmx::access::long_code) != 0;
     write(vmx::Field::guest_rip, is_64_bit ? next : next & 0xffff'ffff);
     change(vmx::Field::guest_interruptibility, sti_blocking | mov_ss_blocking, 0);
+  }
+
+  void sleep(const Exit& exit) {
+    constexpr std::uint64_t halted = 1;
+    skip(exit);
+    write(vmx::Field::guest_activity, halted);
   }
 
   void inject_exception(std::uint8_t vector, std::optional<std::uint32_t> error_code) {

@@ -129,6 +129,7 @@ constexpr Exit decode(const RawExit& raw) {
   exit.why = Why::other;
   exit.code = raw.reason;
   exit.details = raw.qualification;
+  exit.delivering = (raw.vectoring >> 31 & 1) != 0;
   if (is_by_instruction(raw.reason)) exit.length = static_cast<std::uint8_t>(raw.length);
   switch (basic(raw.reason)) {
     case reason::external_interrupt: exit.why = Why::interrupt; break;
