@@ -5,27 +5,21 @@
 #include <cstdint>
 #include <string_view>
 
+#if defined(__x86_64__)
+#include "hv/guest/x86_64_calls.hpp"
+#else
+#include "hv/guest/aarch64_calls.hpp"
+#endif
+
+using namespace guest;
+
 namespace {
-
-enum Call : long { mount = 40, openat = 56, close = 57, read = 63, write = 64, reboot = 142, sched_getaffinity = 123 };
-
-long call(Call number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0) {
-  register long x8 asm("x8") = number;
-  register long x0 asm("x0") = a;
-  register long x1 asm("x1") = b;
-  register long x2 asm("x2") = c;
-  register long x3 asm("x3") = d;
-  register long x4 asm("x4") = e;
-  asm volatile("svc #0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4) : "memory");
-  return x0;
-}
 
 long pointer(const void* p) { return reinterpret_cast<long>(p); }
 
-void say(std::string_view text) {
-  constexpr long standard_output = 1;
-  call(write, standard_output, pointer(text.data()), static_cast<long>(text.size()));
-}
+constexpr long standard_output = 1;
+
+void say(std::string_view text) { call(write, standard_output, pointer(text.data()), static_cast<long>(text.size())); }
 
 /// The first line of a short file that starts with `key`, or its first line for an empty key.
 void say_line(const char* path, std::string_view key) {
@@ -64,5 +58,8 @@ extern "C" [[noreturn]] void start() {
   say_line("/proc/version", "Linux");
   say_line("/proc/meminfo", "MemTotal");
   say_cpus();
+  // A serial port may be slow: the power stays on until it has sent everything (what a C library calls tcdrain).
+  constexpr long set_break = 0x5409;
+  call(ioctl, standard_output, set_break, 1);
   for (;;) call(reboot, static_cast<std::int32_t>(0xfee1dead), 0x28121969, 0x4321fedc);
 }
