@@ -7,6 +7,7 @@
 //   g   read from and write to a hole, which must be #GP, then as o
 //   e   take events of every kind on stacks whose pages were never touched, then as h
 //   w   wait for timer interrupts in HLT, then as h
+//   l   go to long mode, where EFER and CPUID must show no virtualisation, then as o
 
 #define MAGIC 0x1badb002
 #define FLAGS 0x3 /* modules on pages, memory sizes */
@@ -89,6 +90,8 @@ _start:
   je events
   cmp $'w', %al
   je wait_for_timer
+  cmp $'l', %al
+  je long_mode
   mov $wrong_word, %esi
 
 say_and_stop:
@@ -219,6 +222,77 @@ wait_for_timer:
   call say
   jmp off_hlt
 
+// The first GiB is itself, in pages of 2 MiB.
+long_mode:
+  mov $root + 0x1003, %eax
+  mov %eax, root
+  mov $root + 0x2003, %eax
+  mov %eax, root + 0x1000
+  mov $root + 0x2000, %edi
+  mov $0x83, %eax
+1:
+  mov %eax, (%edi)
+  add $8, %edi
+  add $0x200000, %eax
+  cmp $root + 0x3000, %edi
+  jne 1b
+  mov $root, %eax
+  mov %eax, %cr3
+  mov %cr4, %eax
+  or $0x20, %eax
+  mov %eax, %cr4
+  mov $0xc0000080, %ecx
+  mov $0x901, %eax // NXE, LME, SCE: all that a kernel wants
+  xor %edx, %edx
+  wrmsr
+  mov %cr0, %eax
+  or $0x80000000, %eax
+  mov %eax, %cr0
+  ljmp $24, $in_long_mode
+  .code64
+in_long_mode:
+  mov $0xc0000080, %ecx
+  rdmsr
+  mov $wrong_efer, %esi
+  cmp $0xd01, %eax
+  jne 2f
+  mov $1, %eax
+  cpuid
+  mov $shows, %esi
+  test $0x20, %ecx
+  jnz 2f
+  mov $0x80000001, %eax
+  cpuid
+  test $4, %ecx
+  jnz 2f
+  // Registers of 64 bits.
+  mov $1, %r8
+  shl $32, %r8
+  mov $long, %esi
+  shr $32, %r8
+  cmp $1, %r8
+  je 2f
+  mov $strange, %esi
+2:
+  mov $0x3fd, %edx
+1:
+  in %dx, %al
+  test $0x20, %al
+  jz 1b
+  mov $0x3f8, %edx
+  lodsb
+  test %al, %al
+  jz 3f
+  out %al, %dx
+  jmp 2b
+3:
+  mov $0x604, %edx
+  mov $0x2000, %eax
+  out %ax, %dx
+4:
+  jmp 4b
+  .code32
+
 // Interrupt controllers at vectors 20 and 28, all off but the timer; that ticks 100 times a second.
 start_timer:
   .macro send port value
@@ -309,6 +383,9 @@ triple: .asciz "multiboot: triple fault\n"
 alive: .asciz "multiboot: still there\n"
 not_all: .asciz "multiboot: an event is missing\n"
 seen: .asciz "multiboot: six events\n"
+long: .asciz "multiboot: in long mode\n"
+wrong_efer: .asciz "multiboot: another EFER\n"
+shows: .asciz "multiboot: CPUID shows virtualisation\n"
 waited: .asciz "multiboot: waited\n"
 hole_faulted: .asciz "multiboot: holes fault\n"
 hole_answered: .asciz "multiboot: a hole answered\n"
@@ -324,6 +401,7 @@ gdt:
   .quad 0
   .quad 0x00cf9b000000ffff
   .quad 0x00cf93000000ffff
+  .quad 0x00af9b000000ffff
 gdt_pointer:
   .word . - gdt - 1
   .long gdt
@@ -369,6 +447,7 @@ ticks: .long 0
 ipis: .long 0
 
   .bss
-  .balign 16
+  .balign 4096
+root: .space 0x3000
   .space 4096
 stack:
