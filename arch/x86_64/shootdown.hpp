@@ -46,8 +46,7 @@ concept ShootdownMachine = requires(T& machine, std::size_t cpu, HostPhys root) 
 /// While what a CPU counts as able to use translations of a root: while so, a shootdown must reach it.
 enum class Presence : std::uint8_t {
   /// While the root is loaded: interrupt and wait. The interrupt's handler answers wherever the CPU is, so whoever
-  /// waits
-  /// for something with interrupts off must go on answering.
+  /// waits for something with interrupts off must go on answering.
   loaded,
   /// While it is in the guest: mark, kick, wait until it has left; it invalidates before its next entry. A CPU in the
   /// hypervisor is never waited for, and has nothing to answer.
