@@ -9,6 +9,7 @@
 #include "hv/x86_64/boot_info.hpp"
 #include "hv/x86_64/main.hpp"
 #include "tests/machine/tests.hpp"
+#include "tests/machine/x86_64/board_tests.hpp"
 #include "tests/machine/x86_64/ept_tests.hpp"
 #include "tests/machine/x86_64/ept_walk_tests.hpp"
 #include "tests/machine/x86_64/event_tests.hpp"
@@ -71,6 +72,8 @@ void hv_main(const hv::BootInfo& boot) {
       hv::first_refused(boot.command_line(), [&](auto key, auto value) { return options.set(key, value); });
   test::running = options.test;
   if (refused) test::fail("an option was not understood");
+  for (auto const& one : test::board_tests)
+    if (one.name == options.test) one.body(boot);
   test::second_cpu.apic_id = 1;
   test::second_cpu.number = 1;
   test::second_cpu.stack_top = test::second_stack.data() + test::second_stack.size();
