@@ -92,7 +92,10 @@ TEST(Exit, SaysWhetherAnEventWasBeingDelivered) {
 TEST(SvmEvents, AnInterruptThatIsCalledAnExceptionIsAnInterruptAgain) {
   EXPECT_EQ(svm::again(0x8000'0330), 0x8000'0030u) << "as QEMU has it";
   EXPECT_EQ(svm::again(0x8000'0030), 0x8000'0030u) << "as the manual has it";
+  EXPECT_EQ(svm::again(0x58'8000'0830), 0x8000'0030u) << "and it has no error code, whatever is said";
+  EXPECT_EQ(svm::again(0x58'8000'0a02), 0x8000'0202u) << "nor has an NMI";
   EXPECT_EQ(svm::again(0x8000'0306), 0x8000'0306u) << "an exception stays one";
+  EXPECT_EQ(svm::again(0x58'8000'0b0d), 0x58'8000'0b0du) << "with its error code";
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 # Guests of the x86_64 hypervisor, in `tree` and, by the other compiler, in `clang_tree`: Debian's kernel and a small
-# multiboot kernel, as SVM guests in QEMU and as VMX guests in Bochs. Label `linux_x86`.
+# multiboot kernel, as guests under SVM and under VMX. Label `linux_x86`.
 add_custom_target(debian_kernel_x86_64 ALL COMMAND "${PROJECT_SOURCE_DIR}/cmake/debian-kernel" x86_64
                                                    "${PROJECT_BINARY_DIR}/debian-x86_64")
 
