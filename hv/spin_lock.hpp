@@ -7,7 +7,7 @@
 namespace hv {
 
 /// Held for as long as it lives. A CPU that waits here answers no mailbox: right where invalidations are broadcast by
-/// the hardware, wrong where they need the other CPUs' software: PollingLock is for those.
+/// the hardware, or where interrupts bring them and are left on. Else PollingLock is for those who wait.
 class SpinLock {
  public:
   class Held {

@@ -1,4 +1,5 @@
-target_sources(board PRIVATE x86_64/entry.S x86_64/vectors.S x86_64/board.cpp x86_64/svm_entry.S)
+target_sources(board PRIVATE x86_64/entry.S x86_64/vectors.S x86_64/board.cpp x86_64/svm_entry.S
+                             x86_64/vmx_entry.S)
 
 # A flat binary with a multiboot header, for hv/x86_64/machine.
 function(add_machine_image name)

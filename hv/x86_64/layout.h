@@ -19,6 +19,9 @@
 #define REGISTERS_R14 104
 #define REGISTERS_R15 112
 
+// The VMCS field that vmx_entry.S writes.
+#define VMCS_HOST_RSP 0x6c14
+
 // hv::Cpu
 #define CPU_STACK 0
 

@@ -88,7 +88,8 @@ class Svm {
     registers_.rax = vmcb.rax;
     vmcb.intercepts = intercepts;
     asleep_ = false;
-    if (vmcb.exit_code == svm::exit_code::invalid) die("the guest cannot be entered: its VMCB is not valid");
+    if (static_cast<std::uint32_t>(vmcb.exit_code) == svm::exit_code::invalid)
+      die("the guest cannot be entered: its VMCB is not valid");
     vmcb.event = svm::again(vmcb.exit_event);
     return svm::decode(vmcb);
   }

@@ -8,7 +8,6 @@
 
 #include "hv/x86_64/msr_bitmap.hpp"
 #include "hv/x86_64/msr_policy.hpp"
-#include "hv/x86_64/svm_event.hpp"
 #include "hv/x86_64/svm_exit.hpp"
 #include "hv/x86_64/svm_guest_state.hpp"
 #include "hv/x86_64/svm_msr_map.hpp"
@@ -87,15 +86,6 @@ TEST(Exit, SaysWhetherAnEventWasBeingDelivered) {
   EXPECT_FALSE(svm::decode(vmcb).delivering);
   vmcb.exit_event = 0x8000'0030;
   EXPECT_TRUE(svm::decode(vmcb).delivering);
-}
-
-TEST(SvmEvents, AnInterruptThatIsCalledAnExceptionIsAnInterruptAgain) {
-  EXPECT_EQ(svm::again(0x8000'0330), 0x8000'0030u) << "as QEMU has it";
-  EXPECT_EQ(svm::again(0x8000'0030), 0x8000'0030u) << "as the manual has it";
-  EXPECT_EQ(svm::again(0x58'8000'0830), 0x8000'0030u) << "and it has no error code, whatever is said";
-  EXPECT_EQ(svm::again(0x58'8000'0a02), 0x8000'0202u) << "nor has an NMI";
-  EXPECT_EQ(svm::again(0x8000'0306), 0x8000'0306u) << "an exception stays one";
-  EXPECT_EQ(svm::again(0x58'8000'0b0d), 0x58'8000'0b0du) << "with its error code";
 }
 
 }  // namespace

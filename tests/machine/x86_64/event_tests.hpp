@@ -65,7 +65,7 @@ void event_no_vmx(Rig& rig) {
   guest.start(small_guest_turn_on_vmx);
   guest.cpu.registers().rbp = 3;  // the length of MOV to CR4
   expect(guest.run().why == hv::Why::interrupt, "something is to be done about a guest that wants VMX");
-  expect(guest.run().why == hv::Why::hypercall, "the guest does not go on");
+  expect(guest.run().why == hv::Why::halt, "the guest does not go on");
   expect(guest.cpu.registers().rbx == 1, "the guest's wish for VMX is no exception");
   expect(guest.cpu.registers().rax == 0, "the guest sees a CR4 that it did not write", guest.cpu.registers().rax);
 }
@@ -89,7 +89,7 @@ void event_host_interrupt(Rig& rig) {
   expect(exit.why == hv::Why::interrupt, "the guest runs while the host is interrupted");
   expect(served.load() == 1, "an interrupt was not served when the guest had come back");
   expect(guest.cpu.registers().rcx == 1, "the guest ran before it came back");
-  expect(guest.cpu.run().why == hv::Why::hypercall, "the guest does not go on");
+  expect(guest.cpu.run().why == hv::Why::halt, "the guest does not go on");
   hv::interrupts_on();
 }
 

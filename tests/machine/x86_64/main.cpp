@@ -31,6 +31,7 @@ constexpr auto own_tests = std::array{
     Test<Rig>{"misconfigured", &misconfigured},
     Test<Rig>{"event-exception", &event_exception},
     Test<Rig>{"event-interrupt", &event_interrupt},
+    Test<Rig>{"event-host-interrupt", &event_host_interrupt},
 };
 
 template <x86_64::Presence When>
@@ -38,10 +39,13 @@ constexpr auto own_tests<Rig<VmxKind, When>> = std::array{
     Test<Rig<VmxKind, When>>{"misconfigured", &misconfigured},
     Test<Rig<VmxKind, When>>{"event-exception", &event_exception},
     Test<Rig<VmxKind, When>>{"event-interrupt", &event_interrupt},
+    Test<Rig<VmxKind, When>>{"event-host-interrupt", &event_host_interrupt},
     Test<Rig<VmxKind, When>>{"ept-misconfigured", &ept_misconfigured},
     Test<Rig<VmxKind, When>>{"execute-only", &execute_only},
     Test<Rig<VmxKind, When>>{"ept-walk", &ept_walk},
     Test<Rig<VmxKind, When>>{"page-log", &page_log},
+    Test<Rig<VmxKind, When>>{"two-cpus-page-log", &two_cpus_page_log},
+    Test<Rig<VmxKind, When>>{"event-no-vmx", &event_no_vmx},
 };
 
 template <class Kind, x86_64::Presence When>

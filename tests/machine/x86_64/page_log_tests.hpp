@@ -134,9 +134,9 @@ class LoggedVictim {
     registers.rcx = pages;
     registers.rdx = Rig::page;
     registers.rdi = mailbox.raw();
-    for (auto why = hv::Why::interrupt; why != hv::Why::hypercall;) {
+    for (auto why = hv::Why::interrupt; why != hv::Why::halt;) {
       why = guest.run().why;
-      expect(why == hv::Why::interrupt || why == hv::Why::hypercall, "the second CPU came back for another reason");
+      expect(why == hv::Why::interrupt || why == hv::Why::halt, "the second CPU came back for another reason");
       guest.cpu.drain_log([&](GuestPhys page) {
         if (page != mailbox) ++logged_[(page - from) / Rig::page];
       });

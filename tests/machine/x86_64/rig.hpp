@@ -261,6 +261,9 @@ class Rig {
     actor.cpu.vcpu.skip(load);
   }
 
+  /// That of the CPU that executes this.
+  Actor& actor_here() { return *actors_[hv::LocalApic::id()]; }
+
   // ---- the second CPU ----------------------------------------------------------------------------------------------
 
   bool run_on_second_cpu(void (*main)(void*), void* context) {

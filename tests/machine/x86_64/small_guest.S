@@ -27,7 +27,7 @@ small_guest_write_on:
   incl (%edi)
   cmpl $0, 8(%edi)
   je small_guest_write_on
-  vmcall
+  hlt
 
 // Takes the exception that it is given at the NOP. Its descriptors: ESI points to what LGDT and LIDT read. EBX counts. The
 // handler goes on EBP bytes behind.
@@ -51,7 +51,7 @@ small_guest_turn_on_vmx:
   orl $0x2000, %eax
   movl %eax, %cr4
   movl %cr4, %eax
-  vmcall
+  hlt
 
 // Interrupts itself by the local interrupt controller, whose page is at EDI, and waits for it a while.
 small_guest_interrupt:

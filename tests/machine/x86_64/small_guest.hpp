@@ -43,7 +43,9 @@ class SmallGuest {
 
   template <class... More>
   explicit SmallGuest(Rig& rig, const hv::Traps& traps = {}, More... more)
-      : rig_{rig}, beside_{rig.actor.cpu, rig.table.format(), rig.table.root(), traps, more...}, cpu{beside_.vcpu} {
+      : rig_{rig},
+        beside_{rig.actor_here().cpu, rig.table.format(), rig.table.root(), traps, more...},
+        cpu{beside_.vcpu} {
     auto const page = rig.host_page();
     rig.write(page, {small_guest_begin, small_guest_end});
     expect(rig.set.map({code, Rig::page, rx, Linear{page}}, rig.table));
