@@ -51,6 +51,13 @@ class SecondCpu {
 
   hv::SpinLock& writer() { return writer_; }
 
+  std::uint64_t faults() const { return faults_.load(); }
+  /// Waits until it has faulted once more than `before`: then it is at the writer's lock, or past it.
+  void wait_for_fault(std::uint64_t before) const {
+    for (typename Rig::Deadline deadline; faults() == before;)
+      expect(!deadline.passed(), "the second CPU does not fault");
+  }
+
  private:
   // What a hypervisor does with a fault: resolve under the writer's lock, and retry where that is the answer.
   void run() {
@@ -63,6 +70,7 @@ class SecondCpu {
 
   /// Whether it may go on.
   bool resolve(const Seen& seen) {
+    faults_.fetch_add(1);
     hv::SpinLock::Held const held{writer_};
     auto const resolution = rig_.set.resolve(seen.at, seen.wanted, rig_.table);
     if (!resolution) return false;
@@ -78,6 +86,7 @@ class SecondCpu {
   WhenDenied denied_;
   HostPhys mail_;
   hv::SpinLock writer_;
+  std::atomic<std::uint64_t> faults_{0};
   Seen stopped_;
   std::atomic<bool> has_stopped_{false};
 };
@@ -188,17 +197,28 @@ void two_cpus_protect_all(Rig& rig) {
   expect(second.stopped().faulted(Fault::denied), "the other CPU stopped for another reason");
 }
 
-/// The other CPU faults on the table, and waits for its writer's lock, while the shootdowns of the one that holds it
-/// must reach that CPU.
+/// The other CPU faults on the table and waits for its writer's lock. The one that holds it protects more, and its
+/// shootdowns must reach the one that waits.
 template <class Rig>
 void two_cpus_fault(Rig& rig) {
-  expect(rig.set.map({data, Rig::page, rw, Linear{rig.host_page()}}, rig.table));
+  auto const other = data + Rig::page;
+  expect(rig.set.map({data, 2 * Rig::page, rw, Linear{rig.host_memory(2 * Rig::page)}}, rig.table));
   SecondCpu<Rig> second{rig, stub_write_on, data, WhenDenied::try_again};
-  for (unsigned round = 0; round != 50; ++round) {
-    for (bool const may_write : {false, true}) {
+  auto const protect = [&](GuestPhys at, bool may_write) {
+    expect(rig.set.protect(
+        at, Rig::page, [=](Attr a) { return may_write ? a | Prot::w : a - Prot::w; }, rig.table));
+  };
+  for (unsigned round = 0; round != 20; ++round) {
+    {
       hv::SpinLock::Held const held{second.writer()};
-      expect(rig.set.protect(
-          data, Rig::page, [=](Attr a) { return may_write ? a | Prot::w : a - Prot::w; }, rig.table));
+      auto const faults = second.faults();
+      protect(data, false);
+      second.wait_for_fault(faults);
+      auto const shootdowns = rig.shootdowns();
+      protect(other, false);
+      expect(rig.shootdowns() == shootdowns + 1, "taking a right was no shootdown");
+      protect(data, true);
+      protect(other, true);
     }
     expect(second.wait_for_rounds(2), "the other CPU stopped");
   }
