@@ -128,8 +128,11 @@ class Hypervisor {
     }
     switch (*resolution) {
       case slat::Resolution::mapped:
-      case slat::Resolution::busy:
-      case slat::Resolution::spurious: return;  // which the fault itself has dropped from this CPU's TLB
+      case slat::Resolution::busy: return;
+      case slat::Resolution::spurious:
+        // Intel's manual says that the fault has dropped what caused it. AMD's is asked for no such promise.
+        if (!way_.invalidate(memory_.table().root())) die("an invalidation failed");
+        return;
       case slat::Resolution::emulate:
       case slat::Resolution::denied:
       case slat::Resolution::unknown: break;
