@@ -19,6 +19,8 @@ else()
   set(CMAKE_CXX_COMPILER aarch64-linux-gnu-g++)
   set(CMAKE_ASM_COMPILER aarch64-linux-gnu-gcc)
 endif()
+# The one that comes with the linker: clang alone brings none, and the machine's own may know no other architecture.
+set(CMAKE_OBJCOPY aarch64-linux-gnu-objcopy CACHE FILEPATH "objcopy")
 
 # Armv8.0 and nothing newer: with LSE atomics a Cortex-A53, A57 or A72 hangs in
 # an undefined instruction, and out-of-line atomics want a runtime library.

@@ -22,6 +22,8 @@ else()
   set(CMAKE_ASM_COMPILER x86_64-linux-gnu-gcc)
   set(slat_no_vectors "-mgeneral-regs-only")
 endif()
+# The one that comes with the linker: clang alone brings none, and the machine's own may know no other architecture.
+set(CMAKE_OBJCOPY x86_64-linux-gnu-objcopy CACHE FILEPATH "objcopy")
 
 # No red zone: an interrupt at the same privilege would write into it. Address
 # 0 is a guest-physical address like any other, so it is no null pointer.

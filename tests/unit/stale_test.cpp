@@ -34,9 +34,9 @@ TEST(Stale, NeighboursAreOneRange) {
 
 TEST(Stale, ARangeThatFillsAGapJoinsBothSidesOfIt) {
   Stale stale;
-  for (std::uint64_t n : {0, 2, 4, 6}) stale.add(pages(n, 1), 0, false, false);
+  for (auto const n : {0u, 2u, 4u, 6u}) stale.add(pages(n, 1), 0, false, false);
   EXPECT_EQ(stale.ranges().size(), 4u);
-  for (std::uint64_t n : {1, 3, 5}) stale.add(pages(n, 1), 0, false, false);
+  for (auto const n : {1u, 3u, 5u}) stale.add(pages(n, 1), 0, false, false);
   ASSERT_EQ(stale.ranges().size(), 1u);
   EXPECT_EQ(stale.ranges()[0].range, pages(0, 7));
 }
