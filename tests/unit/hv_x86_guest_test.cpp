@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <deque>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -39,9 +41,11 @@ std::string guest_text(const LoadedGuest& guest, std::uint64_t at) {
 
 class Loading : public ::testing::Test {
  protected:
-  OrRefusal<LoadedGuest> load(const File& kernel, const File& initrd = {}, std::string_view words = {},
-                              std::uint64_t size = ram) {
-    return load_guest({kernel, initrd, words}, size, buffers_);
+  /// What is loaded points into the files: they stay here.
+  OrRefusal<LoadedGuest> load(File kernel, File initrd = {}, std::string_view words = {}, std::uint64_t size = ram) {
+    auto const& kept_kernel = files_.emplace_back(std::move(kernel));
+    auto const& kept_initrd = files_.emplace_back(std::move(initrd));
+    return load_guest({kept_kernel, kept_initrd, words}, size, buffers_);
   }
   std::string refusal(const File& kernel, const File& initrd = {}, std::string_view words = {},
                       std::uint64_t size = ram) {
@@ -51,6 +55,7 @@ class Loading : public ::testing::Test {
 
  private:
   LoadBuffers buffers_;
+  std::deque<File> files_;
 };
 
 // ---- Linux ----
