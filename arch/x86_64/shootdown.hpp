@@ -79,8 +79,12 @@ class Shootdown {
   Shootdown(const Shootdown&) = delete;
   Shootdown& operator=(const Shootdown&) = delete;
 
-  /// For the table.
-  Hook hook() { return Hook{*this}; }
+  /// For a table, each time a new one, taken when the one before is gone. What CPUs know may be of that one, by a root
+  /// at the same address: so a hook begins with a debt.
+  Hook hook() noexcept {
+    wanted_.fetch_add(1, std::memory_order_seq_cst);
+    return Hook{*this};
+  }
 
   /// The CPU is about to run the guest. A CPU that comes late starts clean: what it knows of the root may be older than
   /// shootdowns that passed it by, or be of another table whose root was at the same address.

@@ -95,6 +95,7 @@ struct Rig {
     Stepped<std::uint64_t> entry{1};
     Stepped<std::uint64_t> oldest{1};  // what no CPU may use less than any more
     x86_64::Shootdown<When, Machine, cpu_count, Stepped> shootdown;
+    decltype(shootdown.hook()) hook = shootdown.hook();
   };
 
   static constexpr unsigned kick_bit = 1, over_bit = 2;
@@ -174,7 +175,7 @@ struct Rig {
     tables[table].entry.store(value, std::memory_order_release);
     Stale everything;
     everything.add_everything();
-    tables[table].shootdown.hook()(HostPhys{table}, everything);
+    tables[table].hook(HostPhys{table}, everything);
     tables[table].oldest.store(value);
     Interleavings::know(4, value);
   }

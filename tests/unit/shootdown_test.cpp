@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <map>
 #include <vector>
 
 #include <slat/arch/x86_64/ept.hpp>
@@ -58,6 +59,7 @@ struct Rig {
   using Shootdowns = Shootdown<When, Machine, cpu_count>;
   Played played;
   Shootdowns shootdown{Machine{&played}};
+  typename Shootdowns::Hook hook = shootdown.hook();
 
   template <class What>
   auto on(std::size_t cpu, What what) {
@@ -72,7 +74,7 @@ struct Rig {
   void shoot() {
     Stale stale;
     stale.add({GuestPhys{0}, 0x1000}, 0, false, true);
-    shootdown.hook()(root, stale);
+    hook(root, stale);
   }
   void load(std::size_t cpu, HostPhys what = root) {
     on(cpu, [&] { shootdown.load(cpu, what); });
@@ -324,6 +326,94 @@ TYPED_TEST(ShootdownOfATable, RightsThatGrowInterruptNobody) {
   ASSERT_TRUE(this->table.protect(page, rwx));
   EXPECT_EQ(this->counts.shootdowns, 0u);
   EXPECT_EQ(this->counts.interrupts, 0u);
+}
+
+/// A CPU that keeps what it has translated, by root and nothing else, until it is told to drop it.
+template <Presence When>
+struct RootsAgain {
+  struct OwnMachine {
+    std::map<std::uint64_t, HostPhys>* tlb;
+    std::size_t this_cpu() noexcept { return 0; }
+    bool invalidate(HostPhys of) noexcept {
+      tlb->erase(of.raw());
+      return true;
+    }
+    void kick(std::size_t) noexcept {}
+    void relax() noexcept {}
+  };
+  using Shootdowns = Shootdown<When, OwnMachine, 1>;
+  using Table = PageTable<Ept, FramePool, typename Shootdowns::Hook>;
+
+  static constexpr GuestRange page{GuestPhys{0x4000'0000}, 4_KiB};
+  std::map<std::uint64_t, HostPhys> tlb;
+  std::vector<std::byte> memory = std::vector<std::byte>(1 << 20);
+  FramePool pool{memory, HostPhys{0x10'0000}};
+  // Two guests' places: whoever comes takes the one that is free.
+  Shootdowns first{OwnMachine{&tlb}}, second{OwnMachine{&tlb}};
+
+  Table table(Shootdowns& shootdowns) {
+    return *Table::create(*Ept::create({.leaf_2m = true}, {}), pool, shootdowns.hook());
+  }
+  /// What the guest finds in the page.
+  HostPhys visit(Shootdowns& shootdowns, const Table& table) {
+    shootdowns.load(0, table.root());
+    EXPECT_TRUE(shootdowns.enter(0));
+    auto const found = use(table);
+    shootdowns.leave(0);
+    shootdowns.unload(0);
+    return found;
+  }
+  HostPhys use(const Table& table) {
+    auto const known = tlb.find(table.root().raw());
+    if (known != tlb.end()) return known->second;
+    auto const here = table.query(page.begin);
+    if (here.kind != Kind::leaf) return {};
+    return tlb[table.root().raw()] = here.host_of(page.begin);
+  }
+};
+
+template <class When>
+class ShootdownOfRoots : public testing::Test, public RootsAgain<When::value> {};
+TYPED_TEST_SUITE(ShootdownOfRoots, Forms, FormName);
+
+TYPED_TEST(ShootdownOfRoots, ANewTableStartsCleanAlsoWhereTheLastOneWasInTheSamePlaceWithTheSameRoot) {
+  auto& rig = *this;
+  HostPhys where;
+  {
+    // It never has an entry, so it dies without a shootdown.
+    auto const table = rig.table(rig.first);
+    where = table.root();
+    EXPECT_EQ(rig.visit(rig.first, table), HostPhys{});
+  }
+  {
+    auto table = rig.table(rig.second);
+    ASSERT_EQ(table.root(), where);
+    ASSERT_TRUE(table.map(rig.page, HostPhys{0x8'0000'0000}, rwx));
+    EXPECT_EQ(rig.visit(rig.second, table), HostPhys{0x8'0000'0000});
+  }
+  auto table = rig.table(rig.first);
+  ASSERT_EQ(table.root(), where);
+  ASSERT_TRUE(table.map(rig.page, HostPhys{0x9'0000'0000}, rwx));
+  EXPECT_EQ(rig.visit(rig.first, table), HostPhys{0x9'0000'0000});
+}
+
+TYPED_TEST(ShootdownOfRoots, AlsoWhereTheLastOneDiedWhileItsRootWasLoaded) {
+  auto& rig = *this;
+  {
+    auto table = rig.table(rig.first);
+    ASSERT_TRUE(table.map(rig.page, HostPhys{0x7'0000'0000}, rwx));
+    EXPECT_EQ(rig.visit(rig.first, table), HostPhys{0x7'0000'0000});
+    rig.first.load(0, table.root());
+  }
+  rig.first.unload(0);
+  {
+    auto table = rig.table(rig.second);
+    ASSERT_TRUE(table.map(rig.page, HostPhys{0x8'0000'0000}, rwx));
+    EXPECT_EQ(rig.visit(rig.second, table), HostPhys{0x8'0000'0000});
+  }
+  auto table = rig.table(rig.first);
+  ASSERT_TRUE(table.map(rig.page, HostPhys{0x9'0000'0000}, rwx));
+  EXPECT_EQ(rig.visit(rig.first, table), HostPhys{0x9'0000'0000});
 }
 
 // ---- INVEPT ----

@@ -13,6 +13,7 @@
 #include <memory>
 #include <random>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <slat/arch/x86_64/ept.hpp>
@@ -101,6 +102,10 @@ class Rig {
     return all;
   }();
 
+  std::array<typename Shootdowns::Hook, Roots> hooks = [this]<std::size_t... I>(std::index_sequence<I...>) {
+    return std::array{shootdowns[I]->hook()...};
+  }(std::make_index_sequence<Roots>{});
+
   /// Each function is one CPU.
   void run(const std::vector<std::function<void()>>& cpus) {
     started_ = std::chrono::steady_clock::now();
@@ -138,7 +143,7 @@ class Rig {
     answer();
     std::this_thread::yield();
   }
-  void edit(std::size_t root = 0) { roots[root].edit(shootdowns[root]->hook(), HostPhys{root}); }
+  void edit(std::size_t root = 0) { roots[root].edit(hooks[root], HostPhys{root}); }
 
   /// All leave the guest.
   void kick_all() {
