@@ -2,6 +2,12 @@
 
 // ASIDs: an AMD CPU tags what it caches for a guest with a number of its own choosing, so each CPU gives out its
 // numbers alone. When none is left a new generation begins, for which that CPU forgets everything.
+//
+// Before VMRUN, on the CPU that executes it, interrupts off from the first line on:
+//
+//   shootdown.enter(cpu)                  // may call asids.start_over(): invalidate() of a ShootdownMachine
+//   asids.enter(asid, nested_cr3)         // so this comes after it
+//   VMRUN
 
 #include <cstdint>
 
@@ -11,9 +17,11 @@
 namespace slat::x86_64 {
 
 /// What a virtual CPU remembers between runs. A new one belongs to no CPU. Each virtual CPU has its own: what two of
-/// one VM cache for their own page tables must not be mixed.
+/// one VM cache for their own page tables must not be mixed. One that goes to and fro between nested tables may have
+/// one for each, and else gets a fresh ASID whenever it changes: hardware does not tell tables apart under one.
 struct Asid {
   std::uint64_t generation = 0;
+  std::uint64_t nested_cr3 = 0;
   std::uint32_t cpu = 0;
   std::uint32_t value = 0;  // 0 is never given out: it is the host's
   bool stale = false;       // something may be cached under it that must not be used
@@ -33,10 +41,11 @@ class AsidAllocator {
         next_{count_},
         flush_by_asid_{features.flush_by_asid} {}
 
-  /// Called before VMRUN: the virtual CPU keeps its ASID while that is good, and gets a fresh one else. For the VMCB
-  /// are `asid.value` (its clean bit is cleared when it changes) and the answer, which belongs to this VMRUN alone.
-  [[nodiscard]] constexpr TlbControl enter(Asid& asid) {
-    auto const good = asid.cpu == cpu_ && asid.generation == generation_;
+  /// Called before VMRUN with the VMCB's N_CR3, and interrupts off so that no handler's start_over() can come between:
+  /// the virtual CPU keeps its ASID while that is good, and gets a fresh one else. For the VMCB are `asid.value` (its
+  /// clean bit is cleared when it changes) and the answer, which belongs to this VMRUN alone.
+  [[nodiscard]] constexpr TlbControl enter(Asid& asid, std::uint64_t nested_cr3) {
+    auto const good = asid.cpu == cpu_ && asid.generation == generation_ && asid.nested_cr3 == nested_cr3;
     if (good && !asid.stale) return TlbControl::nothing;
     if (good && flush_by_asid_) {
       asid.stale = false;
@@ -47,14 +56,16 @@ class AsidAllocator {
       ++generation_;
       next_ = 1;
     }
-    asid = {generation_, cpu_, next_++};
+    asid = {generation_, nested_cr3, cpu_, next_++};
     return roll ? TlbControl::everything : TlbControl::nothing;
   }
 
   /// The nested tables of this virtual CPU, which is not in its guest, have changed: it runs again with nothing cached.
+  /// Of others this says nothing, and it is called where the virtual CPU is.
   static constexpr void flush(Asid& asid) { asid.stale = true; }
-  /// No virtual CPU runs here again with anything cached. For changes that concern many; and where the VMRUN after
-  /// enter() was not made, or failed, so that what it was to flush is owed still.
+  /// No virtual CPU runs here again with anything cached. This is what a shootdown asks of a CPU, on which several may
+  /// have run with one root. Also where the VMRUN after enter() was not made, or failed, so that what it was to flush
+  /// is owed still.
   constexpr void start_over() {
     ++generation_;
     next_ = count_;

@@ -33,8 +33,9 @@ template <class T>
 concept ShootdownMachine = requires(T& machine, std::size_t cpu, HostPhys root) {
   /// The CPU that executes this, and will until the hook returns.
   { machine.this_cpu() } noexcept -> std::same_as<std::size_t>;
-  /// This CPU will not use in a guest what it knows of `root` now: INVEPT, or a flush of the ASID with the next VMRUN.
-  /// False when that failed.
+  /// This CPU will not use in a guest what it knows of `root` now, by whichever of its virtual CPUs it learnt that.
+  /// False when that failed. Where it tags by root, INVEPT; where it tags by ASID, a flush of each under which it has
+  /// run the root, with the next VMRUN at the latest: AsidAllocator::start_over().
   { machine.invalidate(root) } noexcept -> std::same_as<bool>;
   /// Sends an interrupt for which another CPU leaves the guest.
   { machine.kick(cpu) } noexcept;
@@ -60,6 +61,7 @@ enum class Presence : std::uint8_t {
 ///   for (;;) {
 ///     interrupts off;                  // until the entry, so that a kick in between makes the CPU leave at once
 ///     if (!enter(cpu)) give up;
+///     AsidAllocator::enter();          // on AMD; after the line above, which may have started over
 ///     VM entry, guest, VM exit;
 ///     leave(cpu);                      // before it waits for anything
 ///     interrupts on; see to the exit;
@@ -99,8 +101,9 @@ class Shootdown {
   /// It runs something else from here on. What it knows may stay: the next load() or enter() sees to it.
   void unload(std::size_t cpu) noexcept { go(cpu); }
 
-  /// Directly before a VM entry, with interrupts off. False: an invalidation failed, and the CPU may still know what is
-  /// gone, so it must not enter. The debt stays: the next enter(), or load() with Presence::loaded, tries again.
+  /// Before a VM entry, and before the ASID for it is chosen, with interrupts off. False: an invalidation failed, and
+  /// the CPU may still know what is gone, so it must not enter. The debt stays: the next enter(), or load() with
+  /// Presence::loaded, tries again.
   [[nodiscard]] bool enter(std::size_t cpu) noexcept {
     if constexpr (When == Presence::entered) come(cpu);
     return cpus_[cpu].present.load(std::memory_order_relaxed);

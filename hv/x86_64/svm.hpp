@@ -76,9 +76,10 @@ class Svm {
     return next.has_value();
   }
 
+  /// With interrupts off since before the shootdown's enter().
   Exit run() {
     auto& vmcb = memory_.vmcb;
-    vmcb.tlb_control = static_cast<std::uint8_t>(host_.asids.enter(asid_));
+    vmcb.tlb_control = static_cast<std::uint8_t>(host_.asids.enter(asid_, nested_cr3_));
     vmcb.asid = asid_.value;
     vmcb.clean = 0;
     vmcb.rax = registers_.rax;

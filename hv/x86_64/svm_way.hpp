@@ -35,7 +35,7 @@ class SvmWay {
 
   slat::Result<Format> format() { return Format::create(features_, {.pat = read_msr(pat)}); }
 
-  /// What the virtual CPU knows by way of its tables it does not use again. A new one knows nothing.
+  /// What the virtual CPU, the only one, knows by way of its tables it does not use again. A new one knows nothing.
   bool invalidate(slat::HostPhys) noexcept {
     if (vcpu_ != nullptr) vcpu_->flush();
     return true;

@@ -49,10 +49,11 @@ Result<> every_call(const x86_64::VmxRegisters& raw, FramePool& pool, GuestRange
   return every_call<x86_64::Presence::entered>(format, ForgetEptp{operands}, pool, range, to);
 }
 
-struct FlushAsid {
-  x86_64::Asid* asid;
+/// Of every virtual CPU that has run on this one.
+struct ForgetAsids {
+  x86_64::AsidAllocator* asids;
   bool operator()() const noexcept {
-    x86_64::AsidAllocator::flush(*asid);
+    asids->start_over();
     return true;
   }
 };
@@ -66,8 +67,10 @@ struct Vmcb {
 Result<> every_call(const x86_64::SvmLeaves& raw, x86_64::AsidAllocator& asids, Vmcb& vmcb, FramePool& pool,
                     GuestRange range, HostPhys to) {
   auto const format = SLAT_TRY(x86_64::Npt::create(x86_64::npt_features(raw), {}));
-  SLAT_TRY(every_call<x86_64::Presence::loaded>(format, FlushAsid{&vmcb.asid}, pool, range, to));
-  SLAT_TRY(every_call<x86_64::Presence::entered>(format, FlushAsid{&vmcb.asid}, pool, range, to));
-  vmcb = {vmcb.asid, asids.enter(vmcb.asid), x86_64::np_enable, x86_64::nested_cr3(format, to)};
+  SLAT_TRY(every_call<x86_64::Presence::loaded>(format, ForgetAsids{&asids}, pool, range, to));
+  SLAT_TRY(every_call<x86_64::Presence::entered>(format, ForgetAsids{&asids}, pool, range, to));
+  auto const nested_cr3 = x86_64::nested_cr3(format, to);
+  auto const tlb_control = asids.enter(vmcb.asid, nested_cr3);
+  vmcb = {vmcb.asid, tlb_control, x86_64::np_enable, nested_cr3};
   return {};
 }
