@@ -59,7 +59,7 @@ enum class Presence : std::uint8_t {
 ///
 ///   load(cpu, root);
 ///   for (;;) {
-///     interrupts off;                  // until the entry, so that a kick in between makes the CPU leave at once
+///     interrupts off (*);              // until the entry, so that a kick in between makes the CPU leave at once
 ///     if (!enter(cpu)) give up;
 ///     AsidAllocator::enter();          // on AMD; after the line above, which may have started over
 ///     VM entry, guest, VM exit;
@@ -69,6 +69,10 @@ enum class Presence : std::uint8_t {
 ///   unload(cpu);
 ///
 /// The handler of the kick's interrupt calls answer(cpu).
+///
+/// (*) With VMX, by EFLAGS.IF; external interrupts are an exit. With SVM, by CLGI; the INTR intercept and
+/// V_INTR_MASKING are set, without which the guest's own IF would hold a kick back; and so is the host's IF at VMRUN,
+/// since with that it is the one that counts in the guest. [amd/vol2] "Physical (INTR) Interrupt Masking in EFLAGS"
 ///
 /// Threads: any CPU may call at any time, and a handler may interrupt any function here. Outlives the table and stays
 /// where it is. `Atomic` is for tests that want to see each access.
