@@ -170,8 +170,9 @@ class Interleavings {
     bool drain;
   };
 
+  // Of zeros too there must be more or fewer.
   static std::uint64_t mix(std::uint64_t hash, std::uint64_t value) {
-    hash = (hash ^ value) * 0x9E37'79B9'7F4A'7C15;
+    hash = (hash + value + 0x632B'E59B'D9B4'E019) * 0x9E37'79B9'7F4A'7C15;
     return hash ^ hash >> 29;
   }
 

@@ -71,6 +71,20 @@ TEST(Interleavings, TakeEveryOrder) {
   EXPECT_GT(times[2], 0u) << "and none in another";
 }
 
+/// Also those in which something happens between two looks that find the same.
+TEST(Interleavings, TakeOrdersThatBeginAlike) {
+  Interleavings all;
+  auto const why = all.explore<TwoFlags>([](TwoFlags& flags, auto add) {
+    add([&flags] {
+      std::array<int, 3> seen{};
+      for (auto& one : seen) one = flags.x.load();
+      if (seen == std::array{0, 0, 1}) Interleavings::fail("between the last two");
+    });
+    add([&flags] { flags.x.store(1); });
+  });
+  EXPECT_NE(why.find("between the last two"), std::string::npos) << why;
+}
+
 // ---- the machine ----
 
 constexpr std::size_t cpu_count = 3;
@@ -89,6 +103,7 @@ struct Rig {
   struct Cpu {
     Stepped<unsigned> interrupts{0};
     std::array<std::uint64_t, Tables> tlb = first();
+    std::uint64_t visits = 0;
   };
   struct Table {
     explicit Table(Rig& rig) : shootdown{Machine{&rig}} {}
@@ -155,7 +170,7 @@ struct Rig {
     use(table);
     leave(table);
     if (When == Presence::loaded && (take_interrupts() & kick_bit) != 0) answer();
-    Interleavings::know(1, me().tlb[table]);
+    Interleavings::know(100 + me().visits++, me().tlb[table]);
   }
   /// In the guest all the time but when kicked, until nobody is at work on the tables any more.
   void stay(std::size_t table) {
