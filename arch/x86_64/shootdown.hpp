@@ -74,6 +74,8 @@ enum class Presence : std::uint8_t {
 /// V_INTR_MASKING are set, without which the guest's own IF would hold a kick back; and so is the host's IF at VMRUN,
 /// since with that it is the one that counts in the guest. [amd/vol2] "Physical (INTR) Interrupt Masking in EFLAGS"
 ///
+/// A CPU whose number is `Cpus` or more may edit the table, and is not let into its guest.
+///
 /// Threads: any CPU may call at any time, and a handler may interrupt any function here. Outlives the table and stays
 /// where it is. `Atomic` is for tests that want to see each access.
 template <Presence When, ShootdownMachine Machine, std::size_t Cpus, template <class> class Atomic = std::atomic>
@@ -95,6 +97,7 @@ class Shootdown {
   /// The CPU is about to run the guest. A CPU that comes late starts clean: what it knows of the root may be older than
   /// shootdowns that passed it by, or be of another table whose root was at the same address.
   void load(std::size_t cpu, HostPhys root) noexcept {
+    if (cpu >= Cpus) return;
     auto& one = cpus_[cpu];
     if (one.root != root) {
       one.root = root;
@@ -109,6 +112,7 @@ class Shootdown {
   /// the CPU may still know what is gone, so it must not enter. The debt stays: the next enter(), or load() with
   /// Presence::loaded, tries again.
   [[nodiscard]] bool enter(std::size_t cpu) noexcept {
+    if (cpu >= Cpus) return false;
     if constexpr (When == Presence::entered) come(cpu);
     return cpus_[cpu].present.load(std::memory_order_relaxed);
   }
@@ -119,6 +123,7 @@ class Shootdown {
 
   /// Does what is asked of this CPU, if anything is.
   void answer(std::size_t cpu) noexcept {
+    if (cpu >= Cpus) return;
     auto& one = cpus_[cpu];
     if (!one.present.load(std::memory_order_relaxed)) return;
     auto const wanted = wanted_.load(std::memory_order_seq_cst);
@@ -143,7 +148,9 @@ class Shootdown {
     cpus_[cpu].present.store(true, std::memory_order_seq_cst);
     answer(cpu);
   }
-  void go(std::size_t cpu) noexcept { cpus_[cpu].present.store(false, std::memory_order_release); }
+  void go(std::size_t cpu) noexcept {
+    if (cpu < Cpus) cpus_[cpu].present.store(false, std::memory_order_release);
+  }
 
   bool owes(const Cpu& one, std::uint64_t wanted) const noexcept {
     return one.present.load(std::memory_order_seq_cst) && one.answered.load(std::memory_order_acquire) < wanted;

@@ -188,6 +188,26 @@ TYPED_TEST(ShootdownByHand, WhoeverMissedManyInvalidatesOnce) {
   EXPECT_EQ(this->invalidations(), 2u);
 }
 
+TYPED_TEST(ShootdownByHand, ACpuBeyondTheLastMayAskAndDoesNotEnter) {
+  // Ones would pass for its presence, if it were looked for there.
+  std::array<std::uint64_t, 64> before;
+  before.fill(1);
+  this->played.when_invalidating = [] { ADD_FAILURE() << "it has nothing to answer"; };
+  struct {
+    typename TestFixture::Shootdowns shootdown;
+    std::array<std::uint64_t, 64> behind;
+  } both{typename TestFixture::Shootdowns{Machine{&this->played}}, before};
+  for (auto const cpu : {cpu_count, cpu_count + 2}) {
+    this->on(cpu, [&] { both.shootdown.load(cpu, root); });
+    EXPECT_FALSE(this->on(cpu, [&] { return both.shootdown.enter(cpu); }));
+    both.shootdown.answer(cpu);
+    both.shootdown.leave(cpu);
+    both.shootdown.unload(cpu);
+    EXPECT_EQ(both.behind, before);
+    this->on(cpu, [&] { both.shootdown.hook()(root, Stale{}); });
+  }
+}
+
 TYPED_TEST(ShootdownByHand, ACpuWhoseInvalidationFailsDoesNotEnterUntilOneSucceeds) {
   this->played.fails = true;
   this->load(1);
