@@ -12,7 +12,13 @@
 // right cannot be withheld. User and supervisor execution are one: GMET would tell them apart, and is not used. What an
 // entry cannot say is refused.
 //
-// [amd/vol2] "Nested paging", "Long-mode page translation", "Page-attribute table mechanism".
+// A guest's own PAT is not shut out, as IPAT does for EPT: its type and the leaf's are combined. Over normal memory it
+// has any that it asks for, with write-combining kept coherent. Over a device it has uncacheable or, if it asks for
+// that, write-combining; never anything that is cached. So a device that does not bear write-combining is not for a
+// guest that may ask for it.
+//
+// [amd/vol2] "Nested paging", "Combining memory types, MTRRs", "Long-mode page translation", "Page-attribute table
+// mechanism".
 
 #include <cstdint>
 
