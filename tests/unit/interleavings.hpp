@@ -12,8 +12,10 @@
 //
 // A step is one access to a Stepped, which stands for a std::atomic. A store goes into its process's buffer, from where
 // it reaches memory at any later time, in order; the process itself sees it at once. A sequentially consistent load
-// waits until the sequentially consistent stores before it have arrived, and no other load does; a read-modify-write
-// that releases waits for all. x86 promises more, C++ does not: so a memory order that is too weak shows.
+// waits until the sequentially consistent stores before it have arrived, and no other load does. A read-modify-write
+// that releases waits for all stores before it, and what it writes goes into the buffer too: nothing comes between what
+// it has found and that, but later loads need not wait for it. x86 promises more, C++ does not: so a memory order that
+// is too weak shows.
 //
 // A run takes one order from the beginning to the end; the next one differs from it in the last choice that has another
 // side. Where memory, buffers and all that each process has seen are as they were once before, what follows is known.
@@ -102,7 +104,7 @@ class Interleavings {
     if (order == std::memory_order_seq_cst)
       for (auto const& store : self.me().buffer)
         if (store.consistent) {
-          self.empty_buffer();
+          self.empty_buffer(self.me());
           break;
         }
     auto value = self.cells_[cell];
@@ -118,25 +120,30 @@ class Interleavings {
     self.yield();
     self.note("will write", cell, value);
     self.me().remember(value);
-    self.me().buffer.push_back({cell, value, order == std::memory_order_seq_cst});
+    self.me().buffer.push_back({cell, value, order == std::memory_order_seq_cst, false});
   }
-  /// `change(old)` is the new value, or nothing.
+  /// `change(old)` is the new value, or nothing. Without the buffer it is there at once.
   template <class Change>
-  static std::uint64_t modify(Cell cell, std::memory_order order, Change change) {
+  static std::uint64_t modify(Cell cell, std::memory_order order, Change change, bool buffered = true) {
     auto& self = *current_;
+    auto const releases = order != std::memory_order_relaxed && order != std::memory_order_acquire;
     if (self.inside_) {
       self.yield();
-      auto waits = order != std::memory_order_relaxed && order != std::memory_order_acquire;
+      auto waits = releases;
       for (auto const& store : self.me().buffer) waits = waits || store.cell == cell;
-      if (waits) self.empty_buffer();
+      if (waits) self.empty_buffer(self.me());
+      self.settle(cell);
     }
     auto const old = self.cells_[cell];
     std::optional<std::uint64_t> const next = change(old);
-    if (next) self.write(cell, *next);
+    if (next && self.inside_ && buffered && releases && *next != old)
+      self.me().buffer.push_back({cell, *next, order == std::memory_order_seq_cst, true});
+    else if (next)
+      self.write(cell, *next);
     if (self.inside_) {
       self.me().remember(old);
       self.note("finds", cell, old);
-      if (next) self.note("and writes", cell, *next);
+      if (next) self.note("for which it writes", cell, *next);
     }
     return old;
   }
@@ -146,6 +153,7 @@ class Interleavings {
     Cell cell;
     std::uint64_t value;
     bool consistent;  // sequentially
+    bool exchanged;   // of a read-modify-write: the first in its buffer, since that was empty
   };
   struct Process {
     explicit Process(std::function<void()> what) : body{std::move(what)} {}
@@ -224,7 +232,7 @@ class Interleavings {
 
   void go(Move move) {
     running_ = move.process;
-    if (move.drain) return drain();
+    if (move.drain) return drain(me());
     inside_ = true;
     swapcontext(&home_, &me().context);
     inside_ = false;
@@ -241,14 +249,21 @@ class Interleavings {
       for (auto& process : processes_) process.news = true;
     cells_[cell] = value;
   }
-  void drain() {
-    auto const [cell, value, consistent] = me().buffer.front();
-    me().buffer.pop_front();
-    write(cell, value);
-    note("has written", cell, value);
+  void drain(Process& process) {
+    auto const store = process.buffer.front();
+    process.buffer.pop_front();
+    settle(store.cell);
+    write(store.cell, store.value);
+    note("has written", store.cell, store.value);
   }
-  void empty_buffer() {
-    while (!me().buffer.empty()) drain();
+  void empty_buffer(Process& process) {
+    while (!process.buffer.empty()) drain(process);
+  }
+  // What has been exchanged for the cell's value comes before anything else that is written there.
+  void settle(Cell cell) {
+    for (auto& process : processes_)
+      if (!process.buffer.empty() && process.buffer.front().exchanged && process.buffer.front().cell == cell)
+        drain(process);
   }
 
   std::uint64_t state() const {
@@ -258,7 +273,7 @@ class Interleavings {
       hash = mix(hash, process.seen);
       hash = mix(hash, process.waits * 4u + process.news * 2u + process.done);
       for (auto const& store : process.buffer)
-        hash = mix(mix(hash, store.cell * 2 + store.consistent + 1), store.value);
+        hash = mix(mix(hash, store.cell * 4 + store.consistent * 2u + store.exchanged + 1), store.value);
       hash = mix(hash, 7);
     }
     return hash;
@@ -313,11 +328,16 @@ class Stepped {
   T fetch_add(T more, std::memory_order order = std::memory_order_seq_cst) {
     return modify(order, [&](std::uint64_t old) { return std::optional{old + static_cast<std::uint64_t>(more)}; });
   }
-  T fetch_or(T more, std::memory_order order = std::memory_order_seq_cst) {
-    return modify(order, [&](std::uint64_t old) { return std::optional{old | static_cast<std::uint64_t>(more)}; });
+  // For lines of interrupts, which are no memory: what stood before them has arrived, and so have they.
+  T fetch_or(T more) {
+    return modify(
+        std::memory_order_seq_cst,
+        [&](std::uint64_t old) { return std::optional{old | static_cast<std::uint64_t>(more)}; }, false);
   }
-  T fetch_and(T mask, std::memory_order order = std::memory_order_seq_cst) {
-    return modify(order, [&](std::uint64_t old) { return std::optional{old & static_cast<std::uint64_t>(mask)}; });
+  T fetch_and(T mask) {
+    return modify(
+        std::memory_order_seq_cst,
+        [&](std::uint64_t old) { return std::optional{old & static_cast<std::uint64_t>(mask)}; }, false);
   }
   bool compare_exchange_weak(T& expected, T value, std::memory_order order, std::memory_order) {
     auto const wanted = expected;
@@ -330,8 +350,8 @@ class Stepped {
 
  private:
   template <class Change>
-  T modify(std::memory_order order, Change change) {
-    return static_cast<T>(Interleavings::modify(cell_, order, change));
+  T modify(std::memory_order order, Change change, bool buffered = true) {
+    return static_cast<T>(Interleavings::modify(cell_, order, change, buffered));
   }
 
   Interleavings::Cell cell_;
