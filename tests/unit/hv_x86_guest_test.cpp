@@ -320,7 +320,8 @@ TEST_F(Multiboot, AddressFieldsSayWhatIsLoaded) {
   EXPECT_EQ(piece->bytes.size(), 0x400u);
   EXPECT_EQ(piece->zeros, 0xc00u);
   EXPECT_EQ(guest_word(*guest, 0x20'0080), 0x1bad'b002u) << "the part begins 0x80 bytes before the header";
-  auto const* const whole = piece_at(*load(flat(0, 0)), 0x20'0000);
+  auto const all = load(flat(0, 0));
+  auto const* const whole = piece_at(*all, 0x20'0000);
   EXPECT_EQ(whole->bytes.size(), 3000u - 0x80);
   EXPECT_EQ(whole->zeros, 0u);
 }
