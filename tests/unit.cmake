@@ -7,7 +7,7 @@ set(INSTALL_GTEST OFF CACHE BOOL "")
 add_subdirectory(${GOOGLETEST_SOURCE_DIR} googletest EXCLUDE_FROM_ALL SYSTEM)
 
 add_library(unit_test INTERFACE)
-target_link_libraries(unit_test INTERFACE slat::aarch64 slat::x86_64 GTest::gtest_main)
+target_link_libraries(unit_test INTERFACE slat::testing GTest::gtest_main)
 target_include_directories(unit_test INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/tests)
 target_compile_options(unit_test INTERFACE -Wall -Wextra -Wconversion -Wshadow -Werror)
 

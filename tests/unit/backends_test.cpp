@@ -6,11 +6,12 @@
 #include <slat/mm/frame_pool.hpp>
 #include <slat/mm/memory_set.hpp>
 
-#include "oracle/recorder.hpp"
-#include "oracle/recording_frames.hpp"
+#include <slat/testing/recorder.hpp>
+#include <slat/testing/recording_frames.hpp>
 #include "unit/format_suite.hpp"
 
 namespace slat::test {
+using namespace slat::testing;
 namespace {
 
 /// Page `n` of the guest and of the host, in granules.

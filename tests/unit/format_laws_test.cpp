@@ -4,10 +4,11 @@
 
 #include <vector>
 
-#include "oracle/readers.hpp"
+#include <slat/testing/readers.hpp>
 #include "unit/format_suite.hpp"
 
 namespace slat::test {
+using namespace slat::testing;
 namespace {
 
 constexpr Age both{true, true}, a_mark{true, false}, d_mark{false, true};

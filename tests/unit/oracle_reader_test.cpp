@@ -5,11 +5,12 @@
 #include <initializer_list>
 #include <string>
 
-#include "oracle/by_hand.hpp"
-#include "oracle/readers.hpp"
+#include <slat/testing/readers.hpp>
+#include "unit/by_hand.hpp"
 #include "unit/formats.hpp"
 
 namespace slat::test {
+using namespace slat::testing;
 namespace {
 
 using namespace slat::literals;

@@ -5,9 +5,10 @@
 
 #include <string>
 
-#include "oracle/by_hand.hpp"
+#include "unit/by_hand.hpp"
 
 namespace slat::test {
+using namespace slat::testing;
 namespace {
 
 using namespace slat::literals;

@@ -10,10 +10,11 @@
 #include <slat/mm/backends.hpp>
 #include <slat/mm/memory_set.hpp>
 
-#include "oracle/oracle.hpp"
+#include <slat/testing/oracle.hpp>
 #include "unit/format_suite.hpp"
 
 namespace slat::test {
+using namespace slat::testing;
 namespace {
 
 template <class Format>

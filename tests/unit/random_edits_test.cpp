@@ -11,10 +11,11 @@
 #include <optional>
 #include <string>
 
-#include "oracle/oracle.hpp"
+#include <slat/testing/oracle.hpp>
 #include "unit/format_suite.hpp"
 
 namespace slat::test {
+using namespace slat::testing;
 namespace {
 
 std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {

@@ -14,11 +14,11 @@
 #include <slat/mm/address.hpp>
 #include <slat/mm/concepts.hpp>
 
-#include "oracle/reader.hpp"
-#include "oracle/recording_frames.hpp"
-#include "oracle/violation.hpp"
+#include <slat/testing/reader.hpp>
+#include <slat/testing/recording_frames.hpp>
+#include <slat/testing/violation.hpp>
 
-namespace slat::test {
+namespace slat::testing {
 
 /// One entry's place in the tree.
 struct Place {
@@ -243,4 +243,4 @@ class LiveTree {
   std::size_t live_ = 0;
 };
 
-}  // namespace slat::test
+}  // namespace slat::testing

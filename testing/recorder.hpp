@@ -25,9 +25,9 @@
 #include <slat/mm/stale.hpp>
 #include <slat/mm/text.hpp>
 
-#include "oracle/violation.hpp"
+#include <slat/testing/violation.hpp>
 
-namespace slat::test {
+namespace slat::testing {
 
 /// One access to a live entry, as it came out.
 struct Access {
@@ -207,4 +207,4 @@ class RecordingHook {
 };
 static_assert(InvalidationHook<RecordingHook>);
 
-}  // namespace slat::test
+}  // namespace slat::testing

@@ -24,7 +24,7 @@
 #include <slat/mm/concepts.hpp>
 #include <slat/mm/geometry.hpp>
 
-namespace slat::test {
+namespace slat::testing {
 
 /// The bits from `high` down to `low`, shifted down.
 constexpr std::uint64_t field(Entry entry, unsigned high, unsigned low) {
@@ -64,4 +64,4 @@ struct Decoded {
   friend constexpr bool operator==(const Decoded&, const Decoded&) = default;
 };
 
-}  // namespace slat::test
+}  // namespace slat::testing

@@ -7,11 +7,11 @@
 #include <slat/arch/x86_64/ept.hpp>
 #include <slat/arch/x86_64/npt.hpp>
 
-#include "oracle/arm_reader.hpp"
-#include "oracle/ept_reader.hpp"
-#include "oracle/npt_reader.hpp"
+#include <slat/testing/arm_reader.hpp>
+#include <slat/testing/ept_reader.hpp>
+#include <slat/testing/npt_reader.hpp>
 
-namespace slat::test {
+namespace slat::testing {
 
 template <aarch64::Granule G>
 constexpr ArmReader reader_for(const aarch64::Stage2<G>& format) {
@@ -56,4 +56,4 @@ constexpr NptReader reader_for(const x86_64::Npt& format) {
   }};
 }
 
-}  // namespace slat::test
+}  // namespace slat::testing

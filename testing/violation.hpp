@@ -10,7 +10,7 @@
 #include <slat/mm/address.hpp>
 #include <slat/mm/text.hpp>
 
-namespace slat::test {
+namespace slat::testing {
 
 enum class Offence : std::uint8_t {
   none,
@@ -118,4 +118,4 @@ struct Violation {
   std::string text;  // the name, the particulars, and the last events before it
 };
 
-}  // namespace slat::test
+}  // namespace slat::testing

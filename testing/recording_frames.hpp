@@ -13,9 +13,9 @@
 #include <slat/mm/address.hpp>
 #include <slat/mm/concepts.hpp>
 
-#include "oracle/recorder.hpp"
+#include <slat/testing/recorder.hpp>
 
-namespace slat::test {
+namespace slat::testing {
 
 /// `count` granules from `base` on. A freed granule is the next to be given out: reuse too early shows at once.
 /// Content through view() is the table's own business while the table is not linked; what is linked is to be accessed
@@ -183,4 +183,4 @@ class RecordingFrames {
 };
 static_assert(FrameSource<RecordingFrames>);
 
-}  // namespace slat::test
+}  // namespace slat::testing

@@ -2,9 +2,9 @@
 
 // Arm stage-2 descriptors as the table walker reads them: [arm/a-profile] D8, VMSAv8-64 with 48-bit descriptors.
 
-#include "oracle/reader.hpp"
+#include <slat/testing/reader.hpp>
 
-namespace slat::test {
+namespace slat::testing {
 
 struct ArmFeatures {
   unsigned granule_bits;  // 12, 14 or 16
@@ -119,4 +119,4 @@ class ArmReader {
   ArmFeatures has_;
 };
 
-}  // namespace slat::test
+}  // namespace slat::testing

@@ -2,9 +2,9 @@
 
 // Nested page table entries as the processor reads them: [amd/vol2] "Nested paging".
 
-#include "oracle/reader.hpp"
+#include <slat/testing/reader.hpp>
 
-namespace slat::test {
+namespace slat::testing {
 
 struct NptFeatures {
   unsigned levels;       // 4 or 5
@@ -91,4 +91,4 @@ class NptReader {
   NptFeatures has_;
 };
 
-}  // namespace slat::test
+}  // namespace slat::testing

@@ -10,11 +10,11 @@
 
 #include <slat/mm/address.hpp>
 
-#include "oracle/intent.hpp"
-#include "oracle/live_tree.hpp"
-#include "oracle/violation.hpp"
+#include <slat/testing/intent.hpp>
+#include <slat/testing/live_tree.hpp>
+#include <slat/testing/violation.hpp>
 
-namespace slat::test {
+namespace slat::testing {
 
 template <class Reader>
 class Judge {
@@ -102,4 +102,4 @@ class Judge {
   const Change* change_;
 };
 
-}  // namespace slat::test
+}  // namespace slat::testing

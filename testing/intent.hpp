@@ -14,7 +14,7 @@
 #include <slat/mm/address.hpp>
 #include <slat/mm/attr.hpp>
 
-namespace slat::test {
+namespace slat::testing {
 
 struct Meaning {
   HostPhys host{};
@@ -126,4 +126,4 @@ struct Change {
   }
 };
 
-}  // namespace slat::test
+}  // namespace slat::testing

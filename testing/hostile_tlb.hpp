@@ -28,17 +28,17 @@
 #include <utility>
 #include <vector>
 
-#include "oracle/cache_rules.hpp"
-#include "oracle/diary.hpp"
-#include "oracle/hardware.hpp"
-#include "oracle/intent.hpp"
-#include "oracle/judge.hpp"
-#include "oracle/live_tree.hpp"
-#include "oracle/recorder.hpp"
-#include "oracle/recording_frames.hpp"
-#include "oracle/stale_set.hpp"
+#include <slat/testing/cache_rules.hpp>
+#include <slat/testing/diary.hpp>
+#include <slat/testing/hardware.hpp>
+#include <slat/testing/intent.hpp>
+#include <slat/testing/judge.hpp>
+#include <slat/testing/live_tree.hpp>
+#include <slat/testing/recorder.hpp>
+#include <slat/testing/recording_frames.hpp>
+#include <slat/testing/stale_set.hpp>
 
-namespace slat::test {
+namespace slat::testing {
 
 struct TlbOptions {
   std::uint64_t seed = 1;
@@ -373,4 +373,4 @@ class HostileTlb final : public Observer {
   bool waits_for_readers_;
 };
 
-}  // namespace slat::test
+}  // namespace slat::testing

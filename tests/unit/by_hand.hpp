@@ -7,14 +7,15 @@
 #include <cstddef>
 #include <utility>
 
-#include "oracle/arm_reader.hpp"
-#include "oracle/ept_reader.hpp"
-#include "oracle/hostile_tlb.hpp"
-#include "oracle/npt_reader.hpp"
-#include "oracle/recorder.hpp"
-#include "oracle/recording_frames.hpp"
+#include <slat/testing/arm_reader.hpp>
+#include <slat/testing/ept_reader.hpp>
+#include <slat/testing/hostile_tlb.hpp>
+#include <slat/testing/npt_reader.hpp>
+#include <slat/testing/recorder.hpp>
+#include <slat/testing/recording_frames.hpp>
 
 namespace slat::test {
+using namespace slat::testing;
 
 struct ArmMachine {
   static constexpr ArmFeatures features{.granule_bits = 12,

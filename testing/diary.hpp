@@ -12,9 +12,9 @@
 #include <slat/mm/address.hpp>
 #include <slat/mm/attr.hpp>
 
-#include "oracle/intent.hpp"
+#include <slat/testing/intent.hpp>
 
-namespace slat::test {
+namespace slat::testing {
 
 class Diary {
  public:
@@ -93,4 +93,4 @@ class Diary {
   std::vector<std::pair<GuestRange, Age>> reports_;
 };
 
-}  // namespace slat::test
+}  // namespace slat::testing

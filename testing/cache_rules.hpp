@@ -9,11 +9,11 @@
 #include <slat/mm/address.hpp>
 #include <slat/mm/stale.hpp>
 
-#include "oracle/live_tree.hpp"
-#include "oracle/stale_set.hpp"
-#include "oracle/violation.hpp"
+#include <slat/testing/live_tree.hpp>
+#include <slat/testing/stale_set.hpp>
+#include <slat/testing/violation.hpp>
 
-namespace slat::test {
+namespace slat::testing {
 
 template <class Reader>
 class CacheRules {
@@ -154,4 +154,4 @@ class CacheRules {
   const StaleSet* stale_;
 };
 
-}  // namespace slat::test
+}  // namespace slat::testing

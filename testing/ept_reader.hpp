@@ -2,9 +2,9 @@
 
 // EPT entries as the processor reads them: [intel/vol3] EPT.
 
-#include "oracle/reader.hpp"
+#include <slat/testing/reader.hpp>
 
-namespace slat::test {
+namespace slat::testing {
 
 struct EptFeatures {
   unsigned levels;          // 4 or 5
@@ -101,4 +101,4 @@ class EptReader {
   EptFeatures has_;
 };
 
-}  // namespace slat::test
+}  // namespace slat::testing

@@ -18,12 +18,12 @@
 #include <slat/mm/page_table.hpp>
 #include <slat/mm/result.hpp>
 
-#include "oracle/hostile_tlb.hpp"
-#include "oracle/readers.hpp"
-#include "oracle/recorder.hpp"
-#include "oracle/recording_frames.hpp"
+#include <slat/testing/hostile_tlb.hpp>
+#include <slat/testing/readers.hpp>
+#include <slat/testing/recorder.hpp>
+#include <slat/testing/recording_frames.hpp>
 
-namespace slat::test {
+namespace slat::testing {
 
 struct OracleOptions {
   std::size_t frames = 256;
@@ -160,4 +160,4 @@ class Oracle {
   unsigned edits_ = 0;
 };
 
-}  // namespace slat::test
+}  // namespace slat::testing

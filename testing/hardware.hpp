@@ -8,14 +8,14 @@
 #include <utility>
 #include <vector>
 
-#include "oracle/diary.hpp"
-#include "oracle/intent.hpp"
-#include "oracle/live_tree.hpp"
-#include "oracle/recorder.hpp"
-#include "oracle/recording_frames.hpp"
-#include "oracle/stale_set.hpp"
+#include <slat/testing/diary.hpp>
+#include <slat/testing/intent.hpp>
+#include <slat/testing/live_tree.hpp>
+#include <slat/testing/recorder.hpp>
+#include <slat/testing/recording_frames.hpp>
+#include <slat/testing/stale_set.hpp>
 
-namespace slat::test {
+namespace slat::testing {
 
 template <class Reader>
 class Hardware {
@@ -120,4 +120,4 @@ class Hardware {
   unsigned period_;
 };
 
-}  // namespace slat::test
+}  // namespace slat::testing

@@ -13,9 +13,9 @@
 #include <slat/mm/address.hpp>
 #include <slat/mm/geometry.hpp>
 
-#include "oracle/reader.hpp"
+#include <slat/testing/reader.hpp>
 
-namespace slat::test {
+namespace slat::testing {
 
 /// A table pointer that is no longer in its slot. What it leads to is frozen: it may be walked, so it may not be
 /// written.
@@ -87,4 +87,4 @@ class StaleSet {
   std::size_t count_ = 0;
 };
 
-}  // namespace slat::test
+}  // namespace slat::testing

@@ -1,0 +1,20 @@
+# Long random tests: one executable for each tests/model/x_test.cpp. They are not unit tests, for they run for minutes:
+# SLAT_MODEL_PART divides how much each of them does.
+include(GoogleTest)
+set(GOOGLETEST_SOURCE_DIR /usr/src/googletest CACHE PATH "Sources of GoogleTest")
+set(BUILD_GMOCK OFF CACHE BOOL "")
+set(INSTALL_GTEST OFF CACHE BOOL "")
+add_subdirectory(${GOOGLETEST_SOURCE_DIR} googletest EXCLUDE_FROM_ALL SYSTEM)
+find_package(rapidcheck REQUIRED)
+set(SLAT_MODEL_PART 1 CACHE STRING "Each test does one part in so many of its work")
+
+file(GLOB sources CONFIGURE_DEPENDS model/*_test.cpp)
+foreach(source IN LISTS sources)
+  cmake_path(GET source STEM name)
+  add_executable(${name} ${source})
+  target_link_libraries(${name} PRIVATE slat::testing GTest::gtest_main rapidcheck)
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+  target_compile_definitions(${name} PRIVATE SLAT_MODEL_PART=${SLAT_MODEL_PART})
+  target_compile_options(${name} PRIVATE -Wall -Wextra -Wconversion -Wshadow -Werror)
+  gtest_discover_tests(${name} TEST_PREFIX ${name}: DISCOVERY_TIMEOUT 60 PROPERTIES LABELS model TIMEOUT 1200)
+endforeach()
