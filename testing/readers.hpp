@@ -1,7 +1,7 @@
 #pragma once
 
-// Which reader goes with which format, and the feature values that it starts from: nothing else of a format is used by
-// the oracle, apart from age(), where marks are software's.
+// Which reader goes with which format, and the feature values that it starts from, with slat's own rules on top of the
+// architecture's: nothing else of a format is used by the oracle, apart from age(), where marks are software's.
 
 #include <slat/arch/aarch64/stage2.hpp>
 #include <slat/arch/x86_64/ept.hpp>
@@ -29,6 +29,7 @@ constexpr ArmReader reader_for(const aarch64::Stage2<G>& format) {
       .ha = format.hardware_age().accessed,
       .hd = format.hardware_age().dirty,
       .bbm = resizes ? 2u : 0u,
+      .house_rules = true,
   }};
 }
 
@@ -42,6 +43,8 @@ constexpr EptReader reader_for(const x86_64::Ept& format) {
       .mode_based_execute = format.supports({Prot::r | Prot::x_user}),
       .accessed_dirty = format.hardware_age().dirty,
       .page_size_erratum = format.can_break(),
+      .house_rules = true,
+      .l1tf = true,
   }};
 }
 
@@ -53,6 +56,7 @@ constexpr NptReader reader_for(const x86_64::Npt& format) {
       .top_leaf = geometry.top_leaf,
       .no_execute = format.supports({Prot::r}),
       .pat = format.pat(),
+      .house_rules = true,
   }};
 }
 
