@@ -9,6 +9,8 @@
 // and Page descriptor formats"; and the sections named below. What the manual calls RES0 is 0 for software to write
 // and, so far, for hardware to ignore: a complaint without a fault.
 
+#include <algorithm>
+
 #include <slat/testing/reader.hpp>
 
 namespace slat::testing {
@@ -124,30 +126,33 @@ class ArmReader {
   }
 
   /// `set` is the aligned set that an entry with the contiguous bit belongs to, `first` the input address of its first.
-  /// What a TLB makes of a set that breaks the rules is a translation or attribute of any of its entries.
+  /// For a set that breaks the rules, a TLB may give what any of its entries says; without FEAT_BBM also what none of
+  /// them says; or a TLB conflict abort.
   constexpr const char* contiguous_fault(Level level, std::span<const Entry> set, GuestPhys first) const {
-    auto const entries = contiguous_entries(level);
+    auto const joined = [&](Entry entry) { return decode(level, entry).contiguous; };
+    if (std::none_of(set.begin(), set.end(), joined)) return nullptr;
     auto const span = shape().span(level);
-    auto contiguous = 0u;
-    for (auto const entry : set) {
-      auto const decoded = decode(level, entry);
-      if (decoded.leaf() && decoded.contiguous) ++contiguous;
-    }
-    if (contiguous == 0) return nullptr;
-    if (set.size() != entries || !first.aligned_to(span * entries)) return "A4.5: not an aligned set of its level";
+    auto const size = span * contiguous_entries(level);
+    if (set.size() * span != size || !first.aligned_to(size)) return "A4.5: not an aligned set of its level";
     // Some processors answer this with a Translation fault.
-    if (first.raw() + span * entries > shape().input_size()) return "A4.5: the set reaches beyond the input size";
-    if (contiguous != entries)
-      return "A4.5: not all entries of the set are valid leaves with the "
-             "contiguous bit";
-    auto const base = decode(level, set[0]).address;
-    if (!base.aligned_to(span * entries)) return "A4.5: the set's output address is not aligned to its size";
+    if (first.raw() + size > shape().input_size()) return "A4.5: the set reaches beyond the input size";
+    auto complete = true;
+    const Entry* like = nullptr;  // the first that is valid
     for (std::size_t i = 0; i != set.size(); ++i) {
-      if (decode(level, set[i]).address != base + i * span)
+      auto const decoded = decode(level, set[i]);
+      if (!decoded.valid()) {
+        complete = false;
+        continue;
+      }
+      if (!decoded.contiguous) return "A4.5: not all entries of the set have the contiguous bit";
+      if (!(decoded.address - i * span).aligned_to(size))
+        return "A4.5: an output address is out of place in an aligned set";
+      if (like == nullptr) like = &set[i];
+      if (shared(set[i], level) != shared(*like, level)) return "A4.5: the set's attributes are not the same";
+      if (decode(level, *like).address.down_to(size) != decoded.address.down_to(size))
         return "A4.5: the set's output addresses are not contiguous";
-      if (shared(set[i], level) != shared(set[0], level)) return "A4.5: the set's attributes are not the same";
     }
-    return nullptr;
+    return complete ? nullptr : incomplete_set;
   }
 
  private:

@@ -28,6 +28,12 @@
 //                                                breaks; `first` is where the
 //                                                first goes
 //
+// A reader serves the tables of any hypervisor, with or without the rest of testing/:
+//
+//   ArmReader const reader{{.granule_bits = 12, .input_bits = 40, .root = 2, .output_bits = 44, ...}};
+//   auto const walk = reader.walk([&](HostPhys at) { return memory[at.raw() / 8]; }, root, GuestPhys{0x4000'0000});
+//   if (walk.fault == Fault::none) use(walk.address, walk.rights); else puts(walk.wrong ? walk.wrong : "not mapped");
+//
 // Rules are numbered: docs/rules.md names the section of the manual behind each. Those of the architecture always hold.
 // Those that begin with H are what slat demands of itself beyond that, and hold where the features ask for
 // `house_rules`.
@@ -69,6 +75,10 @@ struct Shape {
     return address.raw() >> shift(level) & ((level == root ? root_entries() : table_entries()) - 1);
   }
 };
+
+/// The complaint of contiguous_fault() about a set in which nothing is wrong but that some entries are not valid: as
+/// one is while it is filled or taken away entry by entry.
+inline constexpr const char* incomplete_set = "A4.5: not all entries of the set are valid";
 
 /// What a walk that comes to an entry does instead of going on. Where a manual leaves it to the processor (a bit that
 /// software must write as 0 and that hardware may ignore, a reserved code), it is none, and only a rule is named.

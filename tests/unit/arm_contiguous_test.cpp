@@ -78,10 +78,13 @@ TEST(ArmContiguous, NamesEachEntryThatIsNotLikeTheOthers) {
     const char* complaint;
   };
   Mistake const mistakes[] = {
-      {"absent", [](Entry, std::uint64_t) { return Entry{0}; }, "A4.5: not all"},
-      {"invalid", [](Entry e, std::uint64_t) { return e & ~Entry{1}; }, "A4.5: not all"},
-      {"without the bit", [](Entry e, std::uint64_t) { return e & ~contiguous; }, "A4.5: not all"},
-      {"elsewhere", [](Entry e, std::uint64_t span) { return e ^ span << 7; }, "A4.5: the set's output address"},
+      {"absent", [](Entry, std::uint64_t) { return Entry{0}; }, incomplete_set},
+      {"invalid", [](Entry e, std::uint64_t) { return e & ~Entry{1}; }, incomplete_set},
+      {"without the bit", [](Entry e, std::uint64_t) { return e & ~contiguous; },
+       "A4.5: not all entries of the set have"},
+      {"elsewhere", [](Entry e, std::uint64_t span) { return e ^ span << 7; },
+       "A4.5: the set's output addresses are not contiguous"},
+      {"one further", [](Entry e, std::uint64_t span) { return e ^ span; }, "A4.5: an output address is out of place"},
       {"read-only", [](Entry e, std::uint64_t) { return e & ~Entry{0x80}; }, "A4.5: the set's attributes"},
       {"not executable", [](Entry e, std::uint64_t) { return e | 1ull << 54; }, "A4.5: the set's attributes"},
       {"of another type", [](Entry e, std::uint64_t) { return e ^ 0x8; }, "A4.5: the set's attributes"},
@@ -97,6 +100,20 @@ TEST(ArmContiguous, NamesEachEntryThatIsNotLikeTheOthers) {
         EXPECT_EQ(judged(kind, set).substr(0, std::string{mistake.complaint}.size()), mistake.complaint)
             << mistake.what << " at " << i << ", granule " << kind.granule_bits << ", level " << kind.level;
       }
+}
+
+TEST(ArmContiguous, LooksPastWhatIsNotValid) {
+  for (auto const& kind : kinds) {
+    auto set = good(kind);
+    set[0] = set[2] = 0;
+    EXPECT_EQ(judged(kind, set), incomplete_set);
+    set[3] ^= 0x8;
+    EXPECT_EQ(judged(kind, set).substr(0, 26), "A4.5: the set's attributes");
+    if (kind.level == 0) continue;
+    set = good(kind);
+    set[0] = 0x4000'0003;  // a table
+    EXPECT_EQ(judged(kind, set).substr(0, 37), "A4.5: not all entries of the set have");
+  }
 }
 
 TEST(ArmContiguous, LetsHardwareAndSoftwareMarkOneAlone) {
@@ -119,7 +136,7 @@ TEST(ArmContiguous, WantsAlignmentAtBothEnds) {
     EXPECT_EQ(judged(kind, set, GuestPhys{kind.span}).substr(0, 15), "A4.5: not an al");
     EXPECT_EQ(judged(kind, std::span{set}.first(kind.entries / 2)).substr(0, 15), "A4.5: not an al");
     for (auto& entry : set) entry += kind.span;
-    EXPECT_EQ(judged(kind, set).substr(0, 47), "A4.5: the set's output address is not aligned t");
+    EXPECT_EQ(judged(kind, set).substr(0, 39), "A4.5: an output address is out of place");
   }
 }
 
