@@ -24,8 +24,7 @@ struct ArmFeatures {
   bool xnx;                  // FEAT_XNX
   bool ha;                   // VTCR_EL2.HA: hardware sets the access flag
   bool hd;                   // VTCR_EL2.HD: and, where DBM is set, S2AP[1]
-  unsigned bbm;              // FEAT_BBM level. What nT does at level 1 and above is not used
-                             // by conflict()
+  unsigned bbm;              // FEAT_BBM level; conflict() takes level 1 as 0
   bool xs = false;           // FEAT_XS: bit 11 is FnXS
   bool house_rules = false;  // also what only slat demands
 };

@@ -12,19 +12,16 @@ struct EptFeatures {
   unsigned output_bits;        // MAXPHYADDR
   Level top_leaf;              // 2 with 1 GiB leaves, 1 with 2 MiB
   bool execute_only;           // IA32_VMX_EPT_VPID_CAP[0]
-  bool mode_based_execute;     // bit 10 is execution by the user level, bit 2 by
-                               // the supervisor level
+  bool mode_based_execute;     // bit 10 is execution by the user level, bit 2 by the supervisor level
   bool accessed_dirty;         // EPTP[6]
   bool page_size_erratum;      // no IA32_ARCH_CAPABILITIES.PSCHANGE_MC_NO
   bool verify_paging = false;  // the "guest-paging verification" control: bit 57 of a leaf
   bool paging_write = false;   // the "EPT paging-write control": bit 58 of a leaf
   bool shadow_stack = false;   // EPTP[7]: bit 60 of a leaf
-  bool sub_page = false;       // the "sub-page write permissions for EPT" control:
-                               // bit 61 of a 4K leaf
+  bool sub_page = false;       // the "sub-page write permissions for EPT" control: bit 61 of a 4K leaf
   bool ve = false;             // the "EPT-violation #VE" control: bit 63 of a leaf
   bool house_rules = false;    // also what only slat demands
-  bool l1tf = false;           // also what a CPU with the L1 terminal fault demands of
-                               // entries that are not present
+  bool l1tf = false;           // also what a CPU with the L1 terminal fault demands of entries that are not present
 };
 
 class EptReader {

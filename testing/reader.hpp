@@ -6,27 +6,21 @@
 // A reader R has, besides the features it was made with:
 //   Shape shape() const                          the tree
 //   Decoded decode(Level, Entry) const           one entry
-//   Walk walk(read_word, root, address) const    all that a hardware walk would
-//   find: see below Flaw root_flaw(HostPhys) const               what is wrong
-//   with where the root is bool sets_accessed() const, sets_dirty()     what
-//   hardware marks by itself Entry accessed(Level, Entry) const           the
-//   entry as hardware leaves it after using it (leaf or table), Entry
-//   written(Level, Entry) const            and the leaf after a write through
-//   it bool can_break() const                       whether any change must
-//   break in this format on this CPU bool size_breaks() const whether a change
-//   of size alone must bool pointers_conflict() const               whether two
-//   table pointers for one slot must not be cached together bool conflict(a,
-//   level, b, level) const      whether two leaves for one address must not be;
-//   `a.address` and
-//                                                `b.address` are where that one
-//                                                address goes
-//   bool is(Memory, code) const                  whether a leaf's type code is
-//   what a memory type asks for unsigned contiguous_entries(Level) const how
-//   many entries the contiguous bit joins there; 1: it does not const char*
-//   contiguous_fault(Level, set, first) const
-//                                                the rule that such a set
-//                                                breaks; `first` is where the
-//                                                first goes
+//   Walk walk(read_word, root, address) const    all that a hardware walk would find: see below
+//   Flaw root_flaw(HostPhys) const               what is wrong with where the root is
+//   bool sets_accessed() const, sets_dirty()     what hardware marks by itself
+//   Entry accessed(Level, Entry) const           the entry as hardware leaves it after using it (leaf or table),
+//   Entry written(Level, Entry) const            and the leaf after a write through it
+//   bool can_break() const                       whether any change must break in this format on this CPU
+//   bool size_breaks() const                     whether a change of size alone must
+//   bool pointers_conflict() const               whether two table pointers for one slot must not be cached together
+//   bool conflict(a, level, b, level) const      whether two leaves for one address must not be; `a.address` and
+//                                                `b.address` are where that one address goes
+//   bool is(Memory, code) const                  whether a leaf's type code is what a memory type asks for
+//   unsigned contiguous_entries(Level) const     how many entries the contiguous bit joins there; 1: it does not
+//   const char* contiguous_fault(Level, set, first) const
+//                                                the rule that such a set breaks; `first` is where its first entry is
+//                                                used, and incomplete_set is an answer, too
 //
 // A reader serves the tables of any hypervisor, with or without the rest of testing/:
 //
@@ -84,12 +78,10 @@ inline constexpr const char* incomplete_set = "A4.5: not all entries of the set 
 /// software must write as 0 and that hardware may ignore, a reserved code), it is none, and only a rule is named.
 enum class Fault : std::uint8_t {
   none,
-  translation,    // nothing there: Translation fault, EPT violation, #NPF with P
-                  // clear
+  translation,    // nothing there: Translation fault, EPT violation, #NPF with P clear
   address_size,   // Arm: Address size fault
   access_flag,    // Arm: Access flag fault
-  misconfigured,  // EPT misconfiguration, #NPF with RSV set; of a root: the
-                  // guest cannot be entered
+  misconfigured,  // EPT misconfiguration, #NPF with RSV set; of a root: the guest cannot be entered
 };
 
 /// A rule that is broken, and what hardware makes of that.
@@ -142,10 +134,8 @@ struct Walk {
   Level level = 0;              // where the walk ended
   HostPhys address{};           // where the address goes, to the byte; when there is no fault
   Prot rights = Prot::rwx;      // what all entries on the way allow; when there is no fault
-  Decoded leaf{};               // the entry at which it ended, a leaf or not: type, marks and
-                                // so on
-  const char* wrong = nullptr;  // the first rule found broken on the way, also
-                                // where hardware goes on
+  Decoded leaf{};               // the entry at which it ended, a leaf or not: type, marks and so on
+  const char* wrong = nullptr;  // the first rule found broken on the way, also where hardware goes on
   std::array<Step, most_steps> steps{};
   std::size_t count = 0;
 
