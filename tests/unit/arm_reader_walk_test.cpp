@@ -81,6 +81,14 @@ TEST(ArmReaderWalk, GoesDownToThePageOrTheBlock) {
   EXPECT_EQ(ArmReader{two_roots}.walk(words, 0x2000_hpa, at).address, 0x98'4060'5678_hpa);
 }
 
+TEST(ArmReaderWalk, GoesOnIntoTheSecondRootTable) {
+  auto words = three_levels();
+  words.put(0x2000, 513, 0x98'4000'07fd);
+  auto const walk = ArmReader{two_roots}.walk(words, 0x2000_hpa, GuestPhys{0x80'4060'5678});
+  EXPECT_EQ(walk.address, 0x98'4060'5678_hpa);
+  EXPECT_EQ(places(walk), (std::vector<std::uint64_t>{0x2000 + 8 * 513}));
+}
+
 TEST(ArmReaderWalk, IndexesEveryGranule) {
   Words words;
   // 64K: 512M under each entry of level 1, 11 bits in 40; 0x40'4060'5678 is 514, 96.
@@ -146,6 +154,12 @@ TEST(ArmReaderWalk, RefusesWhatIsBeyondTheInputOrAWrongRoot) {
   EXPECT_EQ(walk.fault, Fault::address_size);
   EXPECT_EQ(text_of(walk.wrong).substr(0, 5), "A4.10");
   EXPECT_EQ(walk.count, 0u);
+  // A root that is not aligned is named, and the walk goes on.
+  words.put(0x1000, 257, 0x98'4000'07fd);
+  walk = reader.walk(words, 0x1000_hpa, at);
+  EXPECT_EQ(walk.fault, Fault::none);
+  EXPECT_EQ(text_of(walk.wrong).substr(0, 4), "A4.9");
+  EXPECT_EQ(walk.address, 0x98'4060'5678_hpa);
   // Two tables, 8K: an address that is aligned to one of them has reserved bits set.
   EXPECT_EQ(text_of(reader.root_flaw(0x1000_hpa).rule).substr(0, 4), "A4.9");
   EXPECT_EQ(reader.root_flaw(0x1000_hpa).fault, Fault::none);
