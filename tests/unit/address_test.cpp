@@ -132,6 +132,7 @@ TEST(Text, ARangeShowsItsEndEvenAtTwoToThe64) {
               print_range(out, {GuestPhys{top - 0xfff}, 0x1000});
             }),
             "[0xfffffffffffff000, 0x10000000000000000)");
+  EXPECT_EQ(text([](auto& out) { print_range(out, {0x0_gpa, 0}); }), "[0x0, 0x0)") << "nothing does not reach 2^64";
 }
 
 TEST(Text, ABufferKeepsWhatFitsAndSaysWhatDoesNot) {

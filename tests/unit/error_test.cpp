@@ -39,6 +39,10 @@ TEST(ErrorText, CountsAreDecimal) {
             "out of memory: table frames needed 12");
   EXPECT_EQ(text(Error{.code = Errc::no_memory, .argument = Argument::nodes, .value = 10}),
             "out of memory: index nodes needed 10");
+  EXPECT_EQ(text(Error{.code = Errc::out_of_range, .argument = Argument::input_bits, .value = 49}),
+            "out of range: guest address bits 49");
+  EXPECT_EQ(text(Error{.code = Errc::unsupported, .argument = Argument::levels, .value = 5}),
+            "not supported by this format on this CPU: levels 5");
 }
 
 TEST(ErrorText, EveryCodeHasASentenceOfItsOwn) {
@@ -107,6 +111,13 @@ TEST(Result, IsAValueOrTheReasonForItsAbsence) {
   auto moved = made(true);
   auto const into = std::move(moved);
   EXPECT_EQ(**into, 7);
+}
+
+TEST(Result, AReasonMovesAsAValueDoes) {
+  auto refused = made(false);
+  auto const into = std::move(refused);
+  ASSERT_FALSE(into);
+  EXPECT_EQ(into.error(), Errc::no_memory);
 }
 
 }  // namespace

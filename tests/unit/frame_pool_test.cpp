@@ -1,6 +1,7 @@
 // The frame pool: blocks aligned to themselves, none twice, all back in the end.
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <cstdlib>
 #include <map>
@@ -45,6 +46,43 @@ TEST(FramePool, RefusesWhatItCannotGive) {
   EXPECT_FALSE(pool.allocate(3 * 4_KiB));
   EXPECT_FALSE(pool.allocate(1_GiB));
   EXPECT_EQ(pool.used(), 0u);
+}
+
+TEST(FramePool, OwnsWhatItHandsOutAndNeitherItsBooksNorWhatLiesAround) {
+  Memory const memory{64};
+  auto const begin = 0x4000'0000_hpa, end = begin + 64 * 4_KiB;
+  FramePool const pool{memory.span(), begin};
+  auto const first = end - pool.capacity() * 4_KiB;
+  ASSERT_GT(first, begin) << "the books take the first granules";
+  EXPECT_TRUE(pool.owns(first));
+  EXPECT_TRUE(pool.owns(end - 1));
+  EXPECT_FALSE(pool.owns(first - 1));
+  EXPECT_FALSE(pool.owns(begin));
+  EXPECT_FALSE(pool.owns(begin - 4_KiB));
+  EXPECT_FALSE(pool.owns(end));
+}
+
+// Only the books of the range are ever touched, so that the system need not have this much.
+TEST(FramePool, LeavesOutWhatIsMoreThanTwoToThe28Granules) {
+  constexpr std::uint64_t granule = 64, granules = (1ull << 28) + 4096, bytes = granules * granule;
+  void* const range = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (range == MAP_FAILED) GTEST_SKIP() << "no 16 GiB of addresses here";
+  {
+    FramePool pool{{static_cast<std::byte*>(range), bytes}, 0x40'0000'0000_hpa, granule};
+    auto const limit = 0x40'0000'0000_hpa + (granule << 28);
+    EXPECT_LT(pool.capacity(), 1ull << 28);
+    EXPECT_GT(pool.capacity(), (1ull << 28) * 8 / 10) << "8 bytes and a bit of each 64";
+    EXPECT_TRUE(pool.owns(limit - 1));
+    EXPECT_FALSE(pool.owns(limit));
+    auto const half = pool.allocate(granule << 27);
+    ASSERT_TRUE(half);
+    EXPECT_EQ(*half, limit - (granule << 27));
+    EXPECT_FALSE(pool.allocate(granule << 28));
+    EXPECT_FALSE(pool.allocate(granule << 29));
+    pool.release(*half, granule << 27);
+    EXPECT_EQ(pool.used(), 0u);
+  }
+  munmap(range, bytes);
 }
 
 TEST(FramePool, ARangeTooSmallForItsOwnBooksHoldsNothing) {

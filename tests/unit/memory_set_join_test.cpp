@@ -177,6 +177,24 @@ TEST(MemorySetJoinByType, FlagsThatCannotBeComparedAreNeverJoinedButACutIsUndone
   EXPECT_EQ(set.len(), 3u);
 }
 
+TEST(MemorySetJoinByType, FlagsThatCannotBeComparedAndAreGivenToAWholeAreaJoinItToNothing) {
+  MemorySet<Opaque, int, OpaqueFlagsBackend> set;
+  int pt = -1;
+  for (std::uint64_t const at : {0u, 8u, 16u}) ASSERT_TRUE(set.map({gpa(at), 8, Opaque{1}}, pt));
+  ASSERT_TRUE(set.protect(
+      gpa(8), 8, [](Opaque o) { return o; }, pt));
+  EXPECT_EQ(set.len(), 3u);
+}
+
+TEST(MemorySetJoinByType, AnAreaIsContinuedOnlyWhereItEnds) {
+  MemoryArea<MockFlags, LinearMock> const area{gpa(16), 8, 1, LinearMock{1016}};
+  EXPECT_TRUE(area.continued_by({gpa(24), 8, 1, LinearMock{1024}}));
+  EXPECT_FALSE(area.continued_by({gpa(25), 8, 1, LinearMock{1025}})) << "a hole lies between";
+  EXPECT_FALSE(area.continued_by({gpa(8), 8, 1, LinearMock{1008}})) << "it lies before";
+  EXPECT_FALSE(area.continued_by({gpa(24), 8, 2, LinearMock{1024}}));
+  EXPECT_FALSE(area.continued_by({gpa(24), 8, 1, LinearMock{1025}}));
+}
+
 TEST(MemorySetJoinByType, AnAreaThatEndsAtTwoToThe64IsNotContinuedAtZero) {
   MemoryArea<MockFlags, MockBackend> const last{gpa(~std::uint64_t{0}), 1, 1};
   MemoryArea<MockFlags, MockBackend> const first{gpa(0), 1, 1};
@@ -208,6 +226,19 @@ TEST(MemorySetMove, TheSourceIsEmptyAndCanBeUsedAgain) {
     EXPECT_TRUE(into.is_empty());  // NOLINT(bugprone-use-after-move)
     ASSERT_TRUE(from.clear(pt));
     EXPECT_EQ(pt, (ByteTable<64>{}));
+  }
+}
+
+TEST(MemorySetMove, ASetThatIsMovedOntoItselfKeepsItsAreas) {
+  for (std::uint64_t const count : {3u, 17u}) {
+    ByteTable<64> pt{};
+    Plain set;
+    for (std::uint64_t s = 0; s != count; ++s) ASSERT_TRUE(set.map({gpa(s), 1, 1}, pt));
+    auto const before = shape_of(set);
+    auto& same = set;
+    set = std::move(same);
+    EXPECT_EQ(shape_of(set), before);
+    ASSERT_TRUE(set.clear(pt));
   }
 }
 

@@ -120,5 +120,34 @@ TEST(Features, OfAMachineAreWhatAllItsCpusHave) {
   EXPECT_EQ(common(features(max), features(max)), features(max));
 }
 
+TEST(Features, WhatOneCpuLacksItsMachineLacksWhicheverOfItsCpusThatIs) {
+  using Flag = bool Features::*;
+  constexpr Flag flags[] = {&Features::granule_4k,
+                            &Features::granule_16k,
+                            &Features::granule_64k,
+                            &Features::hardware_accessed,
+                            &Features::hardware_dirty,
+                            &Features::xnx,
+                            &Features::fwb,
+                            &Features::small_tables,
+                            &Features::ttl,
+                            &Features::tlbi_range};
+  Features all{.pa_bits = 48, .vmid_bits = 16, .bbm = 2};
+  for (auto const flag : flags) all.*flag = true;
+  for (auto const flag : flags) {
+    auto one = all;
+    one.*flag = false;
+    EXPECT_NE(one, all);
+    EXPECT_EQ(common(one, all), one);
+    EXPECT_EQ(common(all, one), one);
+  }
+  auto less = all;
+  less.pa_bits = 40;
+  less.vmid_bits = 8;
+  less.bbm = 0;
+  EXPECT_EQ(common(less, all), less);
+  EXPECT_EQ(common(all, less), less);
+}
+
 }  // namespace
 }  // namespace slat::aarch64

@@ -108,6 +108,27 @@ TEST(Stage2Words, BitsThatSlatNeverSetsAreNotWellFormed) {
   EXPECT_FALSE(classic.well_formed(0, (page & ~0x3Cull) | 0b1010 << 2)) << "write-through";
 }
 
+TEST(Stage2Words, AnAddressThatTheCpuLacksIsNotWellFormed) {
+  auto cpu = old_arm;
+  cpu.pa_bits = 40;
+  auto const format = make(cpu);
+  EXPECT_EQ(format.output_bits(), 40u);
+  EXPECT_TRUE(format.well_formed(0, format.leaf(0, HostPhys{0xFF'FFFF'F000}, rw)));
+  EXPECT_FALSE(format.well_formed(0, format.leaf(0, HostPhys{0x100'0000'0000}, rw)));
+  EXPECT_FALSE(format.well_formed(1, format.table(1, HostPhys{0x100'0000'0000})));
+  cpu.pa_bits = 52;
+  EXPECT_EQ(make(cpu).output_bits(), 48u) << "longer addresses want descriptors of another shape";
+}
+
+TEST(Stage2Words, WithoutTheAccessFlagNothingIsAllowedUnlessHardwareSetsIt) {
+  auto const page = classic.leaf(0, HostPhys{0x8000'0000}, rwx);
+  EXPECT_TRUE(classic.permits(0, page, Prot::rwx));
+  EXPECT_FALSE(classic.permits(0, page & ~Stage2<>::accessed, Prot::r)) << "it faults, and nobody sets the flag";
+  auto const born = modern.leaf(0, HostPhys{0x8000'0000}, rwx);
+  EXPECT_EQ(born & Stage2<>::accessed, 0u);
+  EXPECT_TRUE(modern.permits(0, born, Prot::r));
+}
+
 TEST(Stage2Words, BbmLevelTwoResizesInPlaceAndNothingElse) {
   auto cpu = old_arm;
   cpu.bbm = 2;

@@ -300,6 +300,9 @@ TEST(ForgetAllGuests, NeedsNoVmid) {
   std::vector<Step> steps;
   forget_all_guests({}, [&](const Step& step) { steps.push_back(step); });
   EXPECT_EQ(steps, (std::vector<Step>{{dsb_ish}, {alle1is}, {dsb_ish}, {isb}}));
+  steps.clear();
+  forget_all_guests({.repeat_last = true}, [&](const Step& step) { steps.push_back(step); });
+  EXPECT_EQ(steps, (std::vector<Step>{{dsb_ish}, {alle1is}, {dsb_ish}, {alle1is}, {dsb_ish}, {isb}}));
 }
 
 }  // namespace
