@@ -31,6 +31,8 @@ struct ArmFeatures {
 
 class ArmReader {
  public:
+  static constexpr Family family = Family::arm;
+
   constexpr explicit ArmReader(const ArmFeatures& features) : has_{features} {}
 
   constexpr Shape shape() const { return {has_.granule_bits, has_.input_bits, has_.root}; }

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <slat/mm/address.hpp>
 #include <slat/mm/stale.hpp>
@@ -53,7 +55,7 @@ class CacheRules {
     };
     stale_->overlapping(place.span, [&](const StaleSlot& slot) {
       for (auto const& old : slot.leaves)
-        if (!check(slot.span, slot.level, old)) return false;
+        if (!check(slot.span, slot.level, old.was)) return false;
       for (auto const& old : slot.tables) {
         if (slot.level == place.level && reader().size_breaks())
           out = conflict("a table and a leaf for " + text(place));
@@ -71,12 +73,24 @@ class CacheRules {
 
   // ---- what an invalidation must and may name
 
-  /// Whether something that was cached of this slot is still wrong.
-  bool lingers(const StaleSlot& slot) const { return wrong_leaf(slot) || wrong_table(slot); }
+  /// Whether what was cached of this slot is still wrong.
+  bool lingers(const StaleSlot& slot, const StaleLeaf& leaf) const {
+    auto const span = tree_->shape().span(slot.level);
+    auto was = leaf.was;
+    for (auto at = slot.span.begin; slot.span.contains(at); at = at + span, was.address = was.address + span)
+      if (!covers(tree_->at({slot.level, {at, span}}), was)) return true;
+    return false;
+  }
+  bool lingers(const StaleSlot& slot, const StaleTable& table) const {
+    auto const live = tree_->at({slot.level, slot.span});
+    return !live.table() || live.address != table.table;
+  }
 
-  /// What `stale` forgets of this slot.
-  std::optional<Complaint> left_out(const StaleSlot& slot, const Stale& stale) const {
-    using Range = Stale::Range;
+  using Range = Stale::Range;
+  using Ranges = std::vector<Range>;
+
+  /// What these ranges forget of this slot.
+  std::optional<Complaint> left_out(const StaleSlot& slot, const Ranges& stale) const {
     auto const named = [](const Range&) { return true; };
     auto const takes_tables = [](const Range& range) { return range.tables; };
     auto const takes_leaves = [&](const Range& range) {
@@ -93,7 +107,7 @@ class CacheRules {
   }
 
   /// A page of the range in which nothing was stale, or tables where none went.
-  std::optional<Complaint> needless(const Stale::Range& named) const {
+  std::optional<Complaint> needless(const Range& named) const {
     auto const& range = named.range;
     auto tables = false;
     for (auto at = range.begin; range.contains(at);) {
@@ -127,23 +141,18 @@ class CacheRules {
   }
 
   bool wrong_leaf(const StaleSlot& slot) const {
-    auto const live = tree_->at({slot.level, slot.span});
-    return std::any_of(slot.leaves.begin(), slot.leaves.end(), [&](const Decoded& old) { return !covers(live, old); });
+    return std::any_of(slot.leaves.begin(), slot.leaves.end(), [&](auto const& old) { return lingers(slot, old); });
   }
   bool wrong_table(const StaleSlot& slot) const {
-    auto const live = tree_->at({slot.level, slot.span});
-    return std::any_of(slot.tables.begin(), slot.tables.end(),
-                       [&](const StaleTable& old) { return !live.table() || live.address != old.table; });
+    return std::any_of(slot.tables.begin(), slot.tables.end(), [&](auto const& old) { return lingers(slot, old); });
   }
 
   /// Whether the ranges that count hold all of `span` together.
   template <class Counts>
-  static bool covered(GuestRange span, const Stale& stale, Counts counts) {
+  static bool covered(GuestRange span, const Ranges& ranges, Counts counts) {
     for (auto at = span.begin; span.contains(at);) {
-      auto const ranges = stale.ranges();
-      auto const found = std::find_if(ranges.begin(), ranges.end(), [&](const Stale::Range& range) {
-        return range.range.contains(at) && counts(range);
-      });
+      auto const found = std::find_if(ranges.begin(), ranges.end(),
+                                      [&](const Range& range) { return range.range.contains(at) && counts(range); });
       if (found == ranges.end()) return false;
       at = found->range.end();
     }

@@ -26,6 +26,8 @@ struct EptFeatures {
 
 class EptReader {
  public:
+  static constexpr Family family = Family::intel;
+
   constexpr explicit EptReader(const EptFeatures& features) : has_{features} {}
 
   constexpr Shape shape() const { return {12, has_.levels == 5 ? 57u : 48u, has_.levels - 1}; }

@@ -16,8 +16,11 @@
 // tables; it takes a table pointer away when it names tables. Whatever is stale and stays is a violation, so that after
 // each invalidation only the live tables are cached.
 //
-// Not modelled: entries that combine both stages, the contiguous bit and nT, access rights of table entries, and
-// readers in other threads. Stores through view() into a live table are seen only by check_tables().
+// Which CPUs have what, and how far its invalidation has come, is kept in invalidations.hpp: only what a CPU may use is
+// a violation.
+//
+// Not modelled: nT (FEAT_BBM level 1), and tables whose entries restrict rights on x86: both are reported as such.
+// Stores through view() into a live table are seen only by check_tables().
 
 #include <cstddef>
 #include <cstdint>
@@ -32,6 +35,7 @@
 #include <slat/testing/diary.hpp>
 #include <slat/testing/hardware.hpp>
 #include <slat/testing/intent.hpp>
+#include <slat/testing/invalidations.hpp>
 #include <slat/testing/judge.hpp>
 #include <slat/testing/live_tree.hpp>
 #include <slat/testing/recorder.hpp>
@@ -44,6 +48,7 @@ struct TlbOptions {
   std::uint64_t seed = 1;
   unsigned period = 8;            // hardware acts before one access in so many; 0: never
   bool waits_for_readers = true;  // frames may go only after the hook's wait_for_readers
+  bool needs_publish = true;      // stores are seen by walkers only once the mapper has published them
 };
 
 template <class Reader>
@@ -59,9 +64,17 @@ class HostileTlb final : public Observer {
         intent_{reader.shape().input_size()},
         judge_{reader, intent_, change_},
         diary_{reader.shape().granule()},
-        hardware_{recorder, frames, tree_, stale_, diary_, intent_, options.seed, options.period},
-        waits_for_readers_{options.waits_for_readers} {
+        invalidations_{recorder,
+                       stale_,
+                       Reader::family,
+                       reader.shape().page_bits,
+                       options.needs_publish,
+                       [this](const StaleTable& table) { forget(table, State::invalidated); }},
+        hardware_{recorder, frames, tree_, stale_, invalidations_, options.seed, options.period},
+        waits_for_readers_{options.waits_for_readers},
+        needs_publish_{options.needs_publish} {
     recorder.listen(this);
+    recorder.speak_of(Reader::family);
   }
   ~HostileTlb() override {
     if (recorder_->observer() == this) recorder_->listen(nullptr);
@@ -77,6 +90,7 @@ class HostileTlb final : public Observer {
   void judge_stores(bool on) { judging_ = on; }
 
   void attach(HostPhys root) {
+    invalidations_.attach(root);
     auto visit = Visit{*this, Place{tree_.shape().root + 1, {}}, Decoded{}};
     tree_.attach(root, visit);
   }
@@ -87,9 +101,11 @@ class HostileTlb final : public Observer {
   void begin(Change change) {
     ++call_;
     change_ = std::move(change);
+    keep(change_);
   }
   /// It succeeded.
   void commit() {
+    recorder_->keep(What::commit);
     diary_.commit(change_);
     for (auto const& piece : change_.after) intent_.assign(piece);
     if (!change_.range.empty()) changed_.push_back(change_.range);
@@ -97,24 +113,26 @@ class HostileTlb final : public Observer {
   }
   /// It failed, and so did nothing.
   void abandon() {
+    recorder_->keep(What::abandon);
     diary_.abandon();
     change_ = {};
   }
   /// The operation's sink was told of marks in `range`.
-  void harvested(GuestRange range, Age what) { diary_.report(range, what); }
+  void harvested(GuestRange range, Age what) {
+    recorder_->keep(What::harvested, {range.begin.raw(), range.size, what.accessed + 2u * what.dirty});
+    diary_.report(range, what);
+  }
 
   /// The outermost edit has ended, or settled: nothing may be owed any more.
   void finish_edit() {
-    stale_.each([&](const StaleSlot& slot) {
-      if (tree_.attached() && rules_.lingers(slot))
-        report(Offence::missing_invalidation, text(Place{slot.level, slot.span}));
-    });
-    forget_stale(State::cached);
+    recorder_->keep(What::finish);
+    settle();
     if (owes_publish_) report(Offence::unpublished, hex(owes_publish_->raw()));
     if (!broken_.empty()) {
       auto const& [at, broken] = *broken_.begin();
       report(Offence::broken_left, text(Place{broken.level, {GuestPhys{at}, tree_.shape().span(broken.level)}}));
     }
+    for (auto const& [begin, level] : std::exchange(incomplete_, {})) check_complete(GuestPhys{begin}, level);
     diary_.settle([&](GuestPhys page, Age untold) { return settle_age(page, untold); });
     if (judging_ && tree_.attached())
       for (auto const& range : changed_) check_meaning(range);
@@ -127,7 +145,7 @@ class HostileTlb final : public Observer {
     if (auto const table = tree_.idle()) report(Offence::table_idle, hex(table->raw()));
   }
   /// Hardware reads or writes a page, by whatever way it may have.
-  void use(GuestPhys page, bool write) { hardware_.use(page, write, change_); }
+  void use(GuestPhys page, bool write) { hardware_.use(page, write); }
   /// What hardware makes of one address now.
   Found walk(GuestPhys at) const { return tree_.walk(at); }
 
@@ -135,62 +153,44 @@ class HostileTlb final : public Observer {
 
   void before(HostPhys where) override { hardware_acts(where); }
 
-  void after(const Access& access) override {
-    if (!access.wrote() || !frames_->owns(access.where.down_to(tree_.shape().granule()))) return;
-    auto const state = tree_.table(access.where).state;
-    if (state == State::cached) return report(Offence::written_while_cached, hex(access.where.raw()));
-    if (state != State::live) return;
-    auto& shadow = tree_.shadow(access.where);
-    if (shadow != access.old) report(Offence::unseen_store, hex(access.where.raw()));
-    shadow = access.next;
-    if (access.old == access.next) return;
-    live_store(access);
-    hardware_acts(access.where);
-  }
-
-  void allocated(HostPhys frame, std::uint64_t bytes) override {
-    for (std::uint64_t at = 0; at < bytes; at += tree_.shape().granule()) tree_.table(frame + at) = {};
-  }
-
-  void releasing(HostPhys frame, std::uint64_t bytes) override {
-    for (std::uint64_t at = 0; at < bytes; at += tree_.shape().granule()) {
-      auto& table = tree_.table(frame + at);
-      if (tree_.is_root(frame + at)) {
-        if (!stale_.empty() || !tree_.empty()) report(Offence::released_while_linked, hex((frame + at).raw()));
-        tree_.detach();
+  void on(const Event& event) override {
+    if (asking_ && !tells_what_is_stale(event)) {
+      asking_ = false;
+      judge_asked();
+    }
+    if (invalidations_.on(event)) {
+      if (event.what == What::publish || event.what == What::dsb_ish || event.what == What::dsb_ishst) {
+        unpublished_ = false;
+        owes_publish_.reset();
       }
-      if (table.state == State::live) report(Offence::released_while_linked, hex((frame + at).raw()));
-      if (table.state == State::cached) report(Offence::released_while_cached, hex((frame + at).raw()));
-      if (table.state == State::invalidated && waits_for_readers_ && table.unlinked >= last_wait_)
-        report(Offence::released_before_readers, hex((frame + at).raw()));
-      table = {};
+      return;
+    }
+    auto const& [first, second, third, fourth] = event.values;
+    switch (event.what) {
+      case What::store: stored(HostPhys{first}, second, third, fourth, true); break;
+      case What::exchange:
+      case What::compare_exchange: stored(HostPhys{first}, second, third, sizeof(Entry), false); break;
+      case What::allocate: allocated(HostPhys{first}, second); break;
+      case What::release: releasing(HostPhys{first}, second); break;
+      case What::hook: begin_asked(HostPhys{first}); break;
+      case What::asked: asked_.push_back({{GuestPhys{first}, second}, static_cast<Level>(third), fourth != 0}); break;
+      case What::asked_everything: asked_everything_ = true; break;
+      case What::granted: invalidations_.grant(); break;
+      case What::settled: settle(); break;
+      case What::readers_gone: last_wait_ = ++now_; break;
+      case What::mark: tree_.hardware_writes(HostPhys{first}, third); break;
+      case What::use: diary_.touch(GuestPhys{first}, HostPhys{second}, third != 0, intent_, change_); break;
+      default: break;
     }
   }
 
-  void published() override {
-    unpublished_ = false;
-    owes_publish_.reset();
-  }
-  void readers_gone() override { last_wait_ = ++now_; }
-
-  void invalidated(HostPhys root, const Stale& stale) override {
-    auto turns = 4;
-    if (tree_.attached())
-      stale_.each_until([&](const StaleSlot& slot) {
-        hardware_.act(slot.span, change_);
-        return --turns != 0;
-      });
-    if (!tree_.attached() || root != tree_.root()) report(Offence::wrong_root, hex(root.raw()));
-    if (unpublished_) report(Offence::hook_before_publish, "a store has not been published");
-    if (stale.everything()) {
-      // A table that dies names everything for its root's sake, though the root may be empty by then.
-      if (stale_.empty() && tree_.attached() && !tree_.empty())
-        report(Offence::over_invalidation, "everything, and nothing was stale");
-    } else {
-      for (auto const& range : stale.ranges()) report(rules_.needless(range));
-      stale_.each([&](const StaleSlot& slot) { report(rules_.left_out(slot, stale)); });
-    }
-    forget_stale(State::invalidated);
+  /// Before a store is recorded in a trace: what it links is written down first, for nobody saw it being filled.
+  void foresee(const Event& event) override {
+    HostPhys const where{event.values[0]};
+    if (!tree_.attached() || tree_.table(where).state != State::live) return;
+    auto const place = tree_.place(where);
+    auto const next = tree_.decode(place.level, event.values[2]);
+    if (next.table()) keep_words(next.address, place.level - 1);
   }
 
  private:
@@ -226,26 +226,45 @@ class HostileTlb final : public Observer {
     void operator()(Place place, const Decoded& entry) { tlb.appeared(place, entry, slot, was); }
   };
 
-  void live_store(const Access& access) {
+  void stored(HostPhys where, Entry old, Entry next, std::uint64_t bytes, bool plain) {
+    if (bytes != sizeof(Entry) || !where.aligned_to(sizeof(Entry)))
+      report(Offence::torn_store, std::to_string(bytes) + " bytes at " + hex(where.raw()));
+    if (!frames_->owns(where.down_to(tree_.shape().granule()))) return;
+    auto const state = tree_.table(where).state;
+    if (state == State::cached) return report(Offence::written_while_cached, hex(where.raw()));
+    if (state != State::live) return;
+    auto& shadow = tree_.shadow(where);
+    if (shadow != old) report(Offence::unseen_store, hex(where.raw()));
+    shadow = next;
+    if (old == next) return;
+    live_store(where, old, next, plain);
+    hardware_acts(where);
+  }
+
+  void live_store(HostPhys where, Entry old, Entry next, bool plain) {
     ++now_;
-    auto const place = tree_.place(access.where);
-    auto const was = tree_.reader().decode(place.level, access.old);
-    auto const is = tree_.reader().decode(place.level, access.next);
-    unpublished_ = true;
-    if (is.valid()) owes_publish_ = access.where;
+    auto const place = tree_.place(where);
+    auto const was = tree_.decode(place.level, old);
+    auto const is = tree_.decode(place.level, next);
+    unpublished_ = needs_publish_;
+    if (is.valid() && needs_publish_) owes_publish_ = where;
     diary_.suspect(place.span);
 
     if (was.table() && is.table() && was.address == is.address && is.wrong == nullptr) return;
     if (was.table()) {
-      StaleTable gone{was.address, {}};
+      StaleTable gone{.table = was.address, .frames = {}, .left = place.span, .hold = invalidations_.hold()};
       tree_.unlink(was.address, place.level - 1, now_, gone.frames);
       auto const end = place.span.end().raw();
       broken_.erase(broken_.lower_bound(place.span.begin.raw()), broken_.lower_bound(end));
       stale_.slot(place.level, place.span, call_).tables.push_back(std::move(gone));
-    } else if (was.leaf() && !rules_.covers(is, was)) {
-      auto& leaves = stale_.slot(place.level, place.span, call_).leaves;
-      if (std::find(leaves.begin(), leaves.end(), was) == leaves.end()) leaves.push_back(was);
+    } else if (was.leaf() && (!rules_.covers(is, was) || was.contiguous != is.contiguous)) {
+      auto const [reach, whole] = tree_.cached_as(place, was);
+      auto& leaves = stale_.slot(reach.level, reach.span, call_).leaves;
+      // Again: it is as fresh as the last time it was there.
+      std::erase_if(leaves, [&](const StaleLeaf& known) { return known.was == whole; });
+      leaves.push_back({whole, invalidations_.hold()});
     }
+    if (!judging_ && was.leaf() && is.leaf() && was.address == is.address && plain) check_plain(place, old, next);
     auto const known = broken_.extract(place.span.begin.raw());
     auto const broken = known ? known.mapped() : Broken{place.level, call_, was};
     if (is.kind == Decoded::Kind::broken)
@@ -263,8 +282,13 @@ class HostileTlb final : public Observer {
   /// An entry that hardware can now read, in `slot` or in a table that `slot` now leads to.
   void appeared(Place place, const Decoded& entry, Place slot, const Decoded& was) {
     if (entry.wrong != nullptr) report(Offence::malformed, std::string{entry.wrong} + ", in " + text(place));
-    if (entry.table()) return report(rules_.pointer_conflict(place, entry));
+    if (entry.table()) {
+      if (entry.rights != Prot::rwx)
+        report(Offence::unmodelled, "an entry for a table that takes rights away, in " + text(place));
+      return report(rules_.pointer_conflict(place, entry));
+    }
     if (entry.leaf()) report(rules_.leaf_conflict(place, entry));
+    if (entry.contiguous || mixes_) check_contiguous(place);
     std::optional<Complaint> complaint;
     if (entry.kind == Decoded::Kind::broken) {
       broken_.try_emplace(place.span.begin.raw(), Broken{place.level, call_, {}});
@@ -277,6 +301,30 @@ class HostileTlb final : public Observer {
     }
     if (complaint) complaint->particulars += ", by " + text(place);
     report(complaint);
+  }
+
+  /// Where hardware could set a mark between the mapper's load and its store, the store must not take it away again.
+  /// Where the operation is declared, what is lost is seen itself.
+  void check_plain(Place place, Entry old, Entry next) {
+    auto const& reader = tree_.reader();
+    auto const marked = reader.written(place.level, reader.accessed(place.level, old));
+    if ((marked & ~old & ~next) != 0) report(Offence::plain_store, text(place) + ", " + hex(marked & ~old & ~next));
+  }
+
+  /// What the contiguous bit joins must be alike. Members that are not valid yet, or no longer, may be missing.
+  void check_contiguous(Place place) {
+    mixes_ = true;
+    auto const& reader = tree_.reader();
+    auto const count = reader.contiguous_entries(place.level);
+    if (count == 1) return;
+    auto const size = count * tree_.shape().span(place.level);
+    GuestRange const set{place.span.begin.down_to(size), size};
+    auto const* const first = tree_.slot({place.level, {set.begin, place.span.size}});
+    auto const* const wrong =
+        first == nullptr ? nullptr : reader.contiguous_fault(place.level, {first, count}, set.begin);
+    if (wrong != nullptr && wrong != incomplete_set)
+      report(Offence::contiguous_mixed, std::string{wrong} + ", in " + text(set));
+    if (wrong == incomplete_set) incomplete_[set.begin.raw()] = place.level;
   }
 
   /// Whether hardware found anything in `part` when `slot` held `was`.
@@ -301,20 +349,104 @@ class HostileTlb final : public Observer {
     if (!tree_.attached() || !hardware_.takes_a_turn()) return;
     auto const state = tree_.table(where).state;
     auto const seen = state == State::live || state == State::cached;
-    hardware_.act(seen ? tree_.place(where).span : change_.range, change_);
+    hardware_.act(seen ? tree_.place(where).span : change_.range, change_.range);
   }
 
-  void forget_stale(State next) {
-    if (next == State::invalidated)
-      stale_.each([&](const StaleSlot& slot) {
-        for (auto const& table : slot.tables)
-          for (auto const frame : table.frames)
-            if (tree_.table(frame).state == State::cached) tree_.table(frame).state = next;
+  // ---- frames
+
+  void allocated(HostPhys frame, std::uint64_t bytes) {
+    for (std::uint64_t at = 0; at < bytes; at += tree_.shape().granule()) tree_.table(frame + at) = {};
+  }
+
+  void releasing(HostPhys frame, std::uint64_t bytes) {
+    for (std::uint64_t at = 0; at < bytes; at += tree_.shape().granule()) {
+      auto& table = tree_.table(frame + at);
+      if (tree_.is_root(frame + at)) {
+        if (!stale_.empty() || !tree_.empty()) report(Offence::released_while_linked, hex((frame + at).raw()));
+        invalidations_.detach();
+        tree_.detach();
+      }
+      if (table.state == State::live) report(Offence::released_while_linked, hex((frame + at).raw()));
+      if (table.state == State::cached) report(Offence::released_while_cached, hex((frame + at).raw()));
+      if (table.state == State::invalidated && waits_for_readers_ && table.unlinked >= last_wait_)
+        report(Offence::released_before_readers, hex((frame + at).raw()));
+      table = {};
+    }
+  }
+
+  // ---- the hook
+
+  /// And, meanwhile, hardware may act.
+  static bool tells_what_is_stale(const Event& event) {
+    return event.what == What::asked || event.what == What::asked_everything || event.what == What::mark ||
+           event.what == What::use;
+  }
+  void begin_asked(HostPhys root) {
+    if (!tree_.attached() || root != tree_.root()) report(Offence::wrong_root, hex(root.raw()));
+    asking_ = true;
+    asked_.clear();
+    asked_everything_ = false;
+    auto turns = 4;
+    if (tree_.attached())
+      stale_.each_until([&](const StaleSlot& slot) {
+        hardware_.act(slot.span, change_.range);
+        return --turns != 0;
       });
+    if (unpublished_) report(Offence::hook_before_publish, "a store has not been published");
+  }
+  /// The mapper has said all that it thinks is stale.
+  void judge_asked() {
+    if (asked_everything_) {
+      // A table that dies names everything for its root's sake, though the root may be empty by then.
+      if (stale_.empty() && tree_.attached() && !tree_.empty())
+        report(Offence::over_invalidation, "everything, and nothing was stale");
+      return;
+    }
+    for (auto const& range : asked_) report(rules_.needless(range));
+    stale_.each([&](const StaleSlot& slot) { report(rules_.left_out(slot, asked_)); });
+  }
+
+  void settle() {
+    invalidations_.settle(
+        [&](const StaleSlot& slot, const auto& item) { return tree_.attached() && rules_.lingers(slot, item); });
+    stale_.each([&](const StaleSlot& slot) {
+      for (auto const& table : slot.tables) forget(table, State::invalidated);
+    });
     stale_.clear();
+  }
+  void forget(const StaleTable& table, State next) {
+    for (auto const frame : table.frames)
+      if (tree_.table(frame).state == State::cached) tree_.table(frame).state = next;
+  }
+
+  // ---- the trace
+
+  void keep(const Change& change) {
+    if (!recorder_->keeps_all()) return;
+    recorder_->keep(What::change, {change.range.begin.raw(), change.range.size, change.discards});
+    for (auto const& [range, meaning] : change.after)
+      recorder_->keep(What::piece, {range.begin.raw(), range.size, meaning ? meaning->host.raw() : 0,
+                                    meaning ? packed(*meaning) : 0});
+  }
+  void keep_words(HostPhys at, Level level) {
+    if (!frames_->owns(at) || tree_.table(at).state != State::aside) return;
+    auto const* const entries = frames_->view(at);
+    for (std::size_t i = 0; i != tree_.shape().table_entries(); ++i) {
+      recorder_->keep(What::word, {(at + i * sizeof(Entry)).raw(), entries[i]});
+      auto const below = tree_.decode(level, entries[i]);
+      if (below.table()) keep_words(below.address, level - 1);
+    }
   }
 
   // ---- at rest
+
+  void check_complete(GuestPhys begin, Level level) {
+    auto const* const first = tree_.attached() ? tree_.slot({level, {begin, tree_.shape().span(level)}}) : nullptr;
+    auto const count = tree_.reader().contiguous_entries(level);
+    if (first == nullptr) return;
+    if (auto const* const wrong = tree_.reader().contiguous_fault(level, {first, count}, begin))
+      report(Offence::contiguous_mixed, std::string{wrong} + ", at " + hex(begin.raw()));
+  }
 
   Age settle_age(GuestPhys page, Age untold) {
     if (!tree_.attached() || !intent_.at(page).meaning) return {};
@@ -360,6 +492,7 @@ class HostileTlb final : public Observer {
   Diary diary_;
   StaleSet stale_;
   CacheRules<Reader> rules_{tree_, stale_};
+  Invalidations invalidations_;
   Hardware<Reader> hardware_;
   std::function<Age(Level, Entry)> age_;
   std::map<std::uint64_t, Broken> broken_;  // live slots, by their first address
@@ -368,9 +501,15 @@ class HostileTlb final : public Observer {
   std::size_t call_ = 0;
   std::size_t now_ = 1;
   std::size_t last_wait_ = 0;
+  std::vector<Stale::Range> asked_;            // by the hook that runs
+  std::map<std::uint64_t, Level> incomplete_;  // contiguous sets, by their first address
+  bool mixes_ = false;                         // the contiguous bit is in use
+  bool asked_everything_ = false;
+  bool asking_ = false;
   bool unpublished_ = false;
   bool judging_ = true;
   bool waits_for_readers_;
+  bool needs_publish_;
 };
 
 }  // namespace slat::testing

@@ -24,6 +24,18 @@ struct Meaning {
   friend bool operator==(const Meaning&, const Meaning&) = default;
 };
 
+/// All of it but the host address, in one word that is not 0; and back.
+constexpr std::uint64_t packed(const Meaning& meaning) {
+  return 1ull << 63 | std::uint64_t(meaning.attr.prot) | std::uint64_t(meaning.attr.memory) << 8 |
+         std::uint64_t{meaning.attr.software} << 16 | std::uint64_t{meaning.tracked} << 24;
+}
+constexpr Meaning unpacked(HostPhys host, std::uint64_t word) {
+  return {host,
+          {static_cast<Prot>(word & 0xff), static_cast<Memory>(word >> 8 & 0xff),
+           static_cast<std::uint8_t>(word >> 16 & 0xff)},
+          (word >> 24 & 1) != 0};
+}
+
 /// A range that means one thing: nothing, or host addresses that go up with the guest's.
 struct Piece {
   GuestRange range;

@@ -63,6 +63,12 @@ class LiveTree {
   const RecordingFrames& frames() const { return *frames_; }
   const Shape& shape() const { return shape_; }
   const Reader& reader() const { return reader_; }
+  /// As far as a TLB is concerned: where a walk stops with a fault, nothing is valid.
+  Decoded decode(Level level, Entry entry) const {
+    auto decoded = reader_.decode(level, entry);
+    if (decoded.valid() && !decoded.usable()) decoded.kind = Decoded::Kind::broken;
+    return decoded;
+  }
   HostPhys root() const { return root_; }
   bool attached() const { return attached_; }
   std::size_t live_tables() const { return live_; }
@@ -102,7 +108,7 @@ class LiveTree {
   bool empty() const {
     auto const* const entries = frames_->view(root_);
     for (std::size_t i = 0; i != shape_.root_entries(); ++i)
-      if (reader_.decode(shape_.root, entries[i]).valid()) return false;
+      if (decode(shape_.root, entries[i]).valid()) return false;
     return true;
   }
   bool is_root(HostPhys frame) const {
@@ -126,15 +132,14 @@ class LiveTree {
     if (level == 0) return;
     auto const* const entries = frames_->view(at);
     for (std::size_t i = 0; i != shape_.table_entries(); ++i)
-      if (auto const below = reader_.decode(level, entries[i]); below.table())
-        unlink(below.address, level - 1, now, gone);
+      if (auto const below = decode(level, entries[i]); below.table()) unlink(below.address, level - 1, now, gone);
   }
 
   /// The slot of `at` in a table, and whatever it leads to.
   Found walk(HostPhys from, Level level, GuestPhys at) const {
     for (;; --level) {
       auto* const entry = frames_->view(from) + index(at, level);
-      auto const decoded = reader_.decode(level, *entry);
+      auto const decoded = decode(level, *entry);
       auto const span = shape_.span(level);
       if (!decoded.table() || !frames_->owns(decoded.address))
         return {{level, {at.down_to(span), span}}, entry, decoded};
@@ -142,15 +147,29 @@ class LiveTree {
     }
   }
   Found walk(GuestPhys at) const { return walk(root_, shape_.root, at); }
-  /// What the live slot at exactly this place holds; absent when the tree is not that deep there.
-  Decoded at(Place place) const {
+  /// The live entry at exactly this place, or null when the tree is not that deep there.
+  const Entry* slot(Place place) const {
     auto from = root_;
     for (auto level = shape_.root;; --level) {
-      auto const decoded = reader_.decode(level, frames_->view(from)[index(place.span.begin, level)]);
-      if (level == place.level) return decoded;
-      if (!decoded.table() || !frames_->owns(decoded.address)) return {};
+      auto const* const entry = frames_->view(from) + index(place.span.begin, level);
+      if (level == place.level) return entry;
+      auto const decoded = decode(level, *entry);
+      if (!decoded.table() || !frames_->owns(decoded.address)) return nullptr;
       from = decoded.address;
     }
+  }
+  /// As what a leaf may be cached: one of a contiguous set as all of the set.
+  std::pair<Place, Decoded> cached_as(Place place, Decoded leaf) const {
+    if (!leaf.contiguous) return {place, leaf};
+    auto const size = reader_.contiguous_entries(place.level) * place.span.size;
+    GuestRange const set{place.span.begin.down_to(size), size};
+    leaf.address = leaf.address - (place.span.begin - set.begin);
+    return {{place.level, set}, leaf};
+  }
+  /// What the live slot at exactly this place holds; absent when the tree is not that deep there.
+  Decoded at(Place place) const {
+    auto const* const entry = slot(place);
+    return entry == nullptr ? Decoded{} : decode(place.level, *entry);
   }
 
   /// Calls body(place, leaf) for each leaf that a walk of `range` from this table could find, until it answers false.
@@ -158,7 +177,7 @@ class LiveTree {
   bool each_leaf(HostPhys from, Level level, GuestRange range, Body&& body) const {
     auto const span = shape_.span(level);
     for (auto begin = range.begin.down_to(span); begin <= range.last(); begin = begin + span) {
-      auto const decoded = reader_.decode(level, frames_->view(from)[index(begin, level)]);
+      auto const decoded = decode(level, frames_->view(from)[index(begin, level)]);
       GuestRange const slot{begin, span};
       if (decoded.leaf() && !body(Place{level, slot}, decoded)) return false;
       if (decoded.table() && frames_->owns(decoded.address) &&
@@ -173,10 +192,9 @@ class LiveTree {
     auto const granule = where.down_to(shape_.granule());
     return shadow_[frames_->index(where) * shape_.table_entries() + (where - granule) / sizeof(Entry)];
   }
-  void hardware_writes(Entry* entry, HostPhys table_of, Entry next) {
-    *entry = next;
-    if (table(table_of).state == State::live)
-      shadow(table_of + static_cast<std::uint64_t>(entry - frames_->view(table_of)) * sizeof(Entry)) = next;
+  void hardware_writes(HostPhys where, Entry next) {
+    *entry_at(where) = next;
+    if (table(where).state == State::live) shadow(where) = next;
   }
   /// The first entry of a live table that is not what was recorded.
   std::optional<HostPhys> unseen() {
@@ -227,7 +245,7 @@ class LiveTree {
         visit(Place{level, {begin, (i - first) * span}}, Decoded{});
         continue;
       }
-      auto const decoded = reader_.decode(level, entries[i++]);
+      auto const decoded = decode(level, entries[i++]);
       visit(Place{level, {begin, span}}, decoded);
       if (decoded.table()) link(decoded.address, level - 1, begin, visit);
     }

@@ -18,6 +18,8 @@ struct NptFeatures {
 
 class NptReader {
  public:
+  static constexpr Family family = Family::amd;
+
   constexpr explicit NptReader(const NptFeatures& features) : has_{features} {}
 
   constexpr Shape shape() const { return {12, has_.levels == 5 ? 57u : 48u, has_.levels - 1}; }

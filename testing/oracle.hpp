@@ -19,6 +19,7 @@
 #include <slat/mm/result.hpp>
 
 #include <slat/testing/hostile_tlb.hpp>
+#include <slat/testing/lowering.hpp>
 #include <slat/testing/readers.hpp>
 #include <slat/testing/recorder.hpp>
 #include <slat/testing/recording_frames.hpp>
@@ -28,7 +29,8 @@ namespace slat::testing {
 struct OracleOptions {
   std::size_t frames = 256;
   TlbOptions tlb{};
-  bool only_tables = true;  // nothing but the table takes frames from the pool: so leaks can be counted
+  bool own_lowering = true;  // slat's own instructions, on several CPUs; else a hook that is always right
+  bool only_tables = true;   // nothing but the table takes frames from the pool: so leaks can be counted
 };
 
 template <class Format>
@@ -40,9 +42,13 @@ class Oracle {
   explicit Oracle(const Format& format, OracleOptions options = {})
       : only_tables_{options.only_tables},
         frames_{recorder_, format.geometry().table_bytes(), options.frames},
-        tlb_{recorder_, frames_, reader_for(format), options.tlb} {
-    table_.emplace(*Table::create(format, frames_, RecordingHook{recorder_}));
+        tlb_{recorder_, frames_, reader_for(format), options.tlb},
+        cpus_{recorder_, format, options.tlb.seed},
+        own_lowering_{options.own_lowering} {
+    auto const lowering = own_lowering_ ? &cpus_ : nullptr;
+    table_.emplace(*Table::create(format, frames_, RecordingHook{recorder_, lowering}));
     tlb_.attach(table_->root());
+    if (own_lowering_) cpus_.start(table_->root());
     tlb_.read_age_with([format](Level level, Entry entry) { return format.age(level, entry); });
   }
   Oracle(const Oracle&) = delete;
@@ -53,6 +59,7 @@ class Oracle {
   Recorder& recorder() { return recorder_; }
   RecordingFrames& frames() { return frames_; }
   HostileTlb<Reader>& tlb() { return tlb_; }
+  Cpus<Format>& cpus() { return cpus_; }
   const Intent& intent() const { return tlb_.intent(); }
   Offence violation() const { return recorder_.violation() ? recorder_.violation()->offence : Offence::none; }
   std::string why() const { return recorder_.violation() ? recorder_.violation()->text : std::string{}; }
@@ -96,6 +103,7 @@ class Oracle {
     auto const stores = recorder_.stores();
     auto const shootdowns = recorder_.shootdowns();
     auto const in_use = frames_.in_use();
+    if (own_lowering_ && edits_ == 0) cpus_.stir();
     tlb_.begin(std::move(change));
     auto result = call();
     if (result) {
@@ -138,6 +146,7 @@ class Oracle {
   void destroy() {
     if (!table_) return;
     recorder_.remark("destroy");
+    if (own_lowering_) cpus_.stop();
     tlb_.begin(Change::unmap({GuestPhys{0}, intent().input_size()}));
     table_.reset();
     tlb_.commit();
@@ -156,6 +165,8 @@ class Oracle {
   Recorder recorder_;
   RecordingFrames frames_;
   HostileTlb<Reader> tlb_;
+  Cpus<Format> cpus_;
+  bool own_lowering_;
   std::optional<Table> table_;
   unsigned edits_ = 0;
 };

@@ -4,6 +4,7 @@
 // the formats under test, and know only what hardware sees: valid entries, and others.
 //
 // A reader R has, besides the features it was made with:
+//   family                                       whose rules it knows
 //   Shape shape() const                          the tree
 //   Decoded decode(Level, Entry) const           one entry
 //   Walk walk(read_word, root, address) const    all that a hardware walk would find: see below
@@ -42,6 +43,7 @@
 #include <slat/mm/attr.hpp>
 #include <slat/mm/concepts.hpp>
 #include <slat/mm/geometry.hpp>
+#include <slat/testing/violation.hpp>
 
 namespace slat::testing {
 

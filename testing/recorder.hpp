@@ -1,7 +1,7 @@
 #pragma once
 
-// What happened, in order: the frames and the hook under test write here, an observer (the hostile TLB) listens, and
-// the first violation freezes the story that led to it.
+// What happened, in order: frames, hooks and CPUs write here, an observer (the hostile TLB) listens, and the first
+// violation freezes the story that led to it.
 //
 //   Recorder recorder;
 //   RecordingFrames frames{recorder, 4_KiB, 256};
@@ -19,29 +19,15 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <slat/mm/address.hpp>
 #include <slat/mm/concepts.hpp>
 #include <slat/mm/stale.hpp>
-#include <slat/mm/text.hpp>
-
+#include <slat/testing/event.hpp>
 #include <slat/testing/violation.hpp>
 
 namespace slat::testing {
-
-/// One access to a live entry, as it came out.
-struct Access {
-  enum class Kind : std::uint8_t { load, store, exchange, compare_exchange };
-  Kind kind;
-  HostPhys where;  // of the entry
-  Entry old;       // found there
-  Entry next;      // left there: `old` for a load and for a compare_exchange that lost
-
-  bool wrote() const {
-    return kind == Kind::store || kind == Kind::exchange || (kind == Kind::compare_exchange && won);
-  }
-  bool won = false;  // of a compare_exchange
-};
 
 /// Whoever listens. Virtual, because the types under test must not depend on who that is.
 class Observer {
@@ -53,13 +39,10 @@ class Observer {
 
   /// Hardware may act: an access to the entry at `where` is about to be made.
   virtual void before(HostPhys where) = 0;
-  virtual void after(const Access& access) = 0;
-  virtual void allocated(HostPhys frame, std::uint64_t bytes) = 0;
-  /// Still with its old content.
-  virtual void releasing(HostPhys frame, std::uint64_t bytes) = 0;
-  virtual void published() = 0;
-  virtual void invalidated(HostPhys root, const Stale& stale) = 0;
-  virtual void readers_gone() = 0;
+  /// The event has happened, but that frames still have their old content when they are released.
+  virtual void on(const Event& event) = 0;
+  /// It is about to be written into a trace: what it needs to be understood is to be kept first.
+  virtual void foresee(const Event& event) = 0;
 };
 
 class Recorder {
@@ -85,125 +68,134 @@ class Recorder {
 
   void listen(Observer* observer) { observer_ = observer; }
   Observer* observer() const { return observer_; }
+  /// Whose rules a report cites.
+  void speak_of(Family family) { family_ = family; }
 
-  /// A line of the test's own in the trace: the name of the operation that begins.
-  void remark(std::string_view text) { note({"---", text, {}}); }
+  /// Keeps every event from here on, for trace(): else only the last few, for a report.
+  void keep_all() { keeps_all_ = true; }
+  bool keeps_all() const { return keeps_all_; }
+  const std::vector<Event>& kept() const { return kept_; }
+
+  /// A line of the test's own in the report: the name of the operation that begins.
+  void remark(std::string line) {
+    auto const at = remarks_++ % last_.size();
+    remark_[at] = std::move(line);
+    note({What::finish, remark_cpu, {at}});
+  }
 
   /// Only the first one counts: what follows it is its consequence.
   void report(Offence offence, const std::string& particulars) {
     if (violation_) return;
-    violation_.emplace(Violation{offence, std::string{name(offence)} + ": " + particulars + "\n" + trace()});
+    auto const number = rule(offence, family_);
+    auto text = std::string{name(offence)};
+    if (!number.empty()) text += " (rule " + std::string{number} + ")";
+    violation_.emplace(Violation{offence, text + ": " + particulars + "\n" + story()});
   }
 
-  // What the recording types say.
+  /// The CPU that executes what is recorded from here on.
+  void run_on(std::uint8_t cpu) { cpu_ = cpu; }
+  std::uint8_t cpu() const { return cpu_; }
+
+  /// An access is about to be made.
   void about_to_access(HostPhys where) {
     if (observer_) observer_->before(where);
   }
-  void accessed(const Access& access) {
-    if (access.wrote()) ++stores_;
-    if (access.kind != Access::Kind::load) note({word(access), {}, {access.where.raw(), access.old, access.next}});
-    if (observer_) observer_->after(access);
+  void record(What what, std::array<std::uint64_t, 4> values = {}) { record(Event{what, cpu_, values}); }
+  void record(const Event& event) {
+    if (event.writes()) ++stores_;
+    if (event.what == What::publish || event.what == What::dsb_ishst) ++publishes_;
+    if (event.what == What::readers_gone) ++waits_;
+    note(event);
+    if (keeps_all_) {
+      if (observer_ && event.writes()) observer_->foresee(event);
+      kept_.push_back(event);
+    }
+    if (observer_) observer_->on(event);
   }
-  void allocated(HostPhys frame, std::uint64_t bytes) {
-    note({"allocate", {}, {frame.raw(), bytes}});
-    if (observer_) observer_->allocated(frame, bytes);
+
+  /// For the trace alone: what the observer was told by other ways.
+  void keep(What what, std::array<std::uint64_t, 4> values = {}) {
+    if (keeps_all_) kept_.push_back({what, cpu_, values});
   }
-  void releasing(HostPhys frame, std::uint64_t bytes) {
-    note({"release", {}, {frame.raw(), bytes}});
-    if (observer_) observer_->releasing(frame, bytes);
-  }
-  void published() {
-    ++publishes_;
-    note({"publish", {}, {}});
-    if (observer_) observer_->published();
-  }
-  void invalidated(HostPhys root, const Stale& stale) {
+
+  /// The hook was called: what it was asked, as the events that say so.
+  void asked(HostPhys root, const Stale& stale) {
     ++shootdowns_;
-    note({stale.everything() ? "hook: everything" : "hook", {}, {root.raw()}});
-    for (auto const& range : stale.ranges())
-      note({range.tables ? "  range with tables" : "  range",
-            {},
-            {range.range.begin.raw(), range.range.size, range.level}});
-    if (invalidations_.size() == kept) invalidations_.pop_front();
+    if (invalidations_.size() == most_invalidations) invalidations_.pop_front();
     invalidations_.push_back(stale);
-    if (observer_) observer_->invalidated(root, stale);
-  }
-  void readers_gone() {
-    ++waits_;
-    note({"wait_for_readers", {}, {}});
-    if (observer_) observer_->readers_gone();
-  }
-  /// Hardware acted on a page: what the observer did, for the trace.
-  void hardware(std::string_view what, std::uint64_t page, Entry old, Entry next) {
-    note({what, {}, {page, old, next}});
+    record(What::hook, {root.raw()});
+    if (stale.everything()) record(What::asked_everything);
+    for (auto const& [range, level, tables] : stale.ranges())
+      record(What::asked, {range.begin.raw(), range.size, level, tables});
   }
 
  private:
-  static constexpr std::size_t kept = 1024;
-  static constexpr std::size_t trace_length = 64;
+  static constexpr std::size_t most_invalidations = 1024;
+  static constexpr std::uint8_t remark_cpu = 0xff;
 
-  struct Event {
-    std::string_view what;  // a literal
-    std::string text;
-    std::array<std::optional<std::uint64_t>, 3> values;
+  void note(const Event& event) { last_[noted_++ % last_.size()] = event; }
 
-    Event() = default;
-    Event(std::string_view literal, std::string_view remark, std::array<std::optional<std::uint64_t>, 3> numbers)
-        : what{literal}, text{remark}, values{numbers} {}
-  };
-
-  static std::string_view word(const Access& access) {
-    switch (access.kind) {
-      case Access::Kind::load: return "load";
-      case Access::Kind::store: return "store";
-      case Access::Kind::exchange: return "exchange";
-      case Access::Kind::compare_exchange: return access.won ? "compare_exchange" : "compare_exchange, lost";
+  std::string story() const {
+    std::string out;
+    for (auto at = noted_ < last_.size() ? 0 : noted_ - last_.size(); at < noted_; ++at) {
+      auto const& event = last_[at % last_.size()];
+      out += event.cpu == remark_cpu ? "  --- " + remark_[event.values[0]] : "  " + text(event);
+      out += "\n";
     }
-    return "?";
-  }
-
-  void note(Event event) {
-    events_[noted_ % trace_length] = std::move(event);
-    ++noted_;
-  }
-
-  std::string trace() const {
-    std::string text;
-    auto const append = [&text](std::string_view piece) { text += piece; };
-    for (auto at = noted_ < trace_length ? 0 : noted_ - trace_length; at < noted_; ++at) {
-      auto const& event = events_[at % trace_length];
-      text += "  ";
-      text += event.what;
-      if (!event.text.empty()) text += " " + event.text;
-      for (auto const& value : event.values) {
-        if (!value) break;
-        text += " ";
-        print_hex(append, *value);
-      }
-      text += "\n";
-    }
-    return text;
+    return out;
   }
 
   Observer* observer_ = nullptr;
+  Family family_ = Family::arm;
   std::optional<Violation> violation_;
   std::deque<Stale> invalidations_;
-  std::array<Event, trace_length> events_;
-  std::size_t noted_ = 0;
+  std::array<Event, 64> last_;
+  std::array<std::string, 64> remark_;
+  std::vector<Event> kept_;
+  std::size_t noted_ = 0, remarks_ = 0;
   std::size_t shootdowns_ = 0, publishes_ = 0, waits_ = 0, stores_ = 0;
+  std::uint8_t cpu_ = 0;
+  bool keeps_all_ = false;
 };
 
-/// An InvalidationHook that tells the recorder: a handle, to be copied freely.
+/// How a hook is carried out: instructions, CPUs. Virtual, because the table's type must not depend on it.
+class Lowering {
+ public:
+  Lowering() = default;
+  Lowering(const Lowering&) = delete;
+  Lowering& operator=(const Lowering&) = delete;
+  virtual ~Lowering() = default;
+
+  virtual void invalidate(HostPhys root, const Stale& stale) noexcept = 0;
+  virtual void publish() noexcept = 0;
+};
+
+/// An InvalidationHook that tells the recorder. Without a lowering it does at once all that it is asked, on every CPU:
+/// for tests of a table alone. A handle, to be copied freely.
 class RecordingHook {
  public:
-  explicit RecordingHook(Recorder& recorder) : recorder_{&recorder} {}
+  explicit RecordingHook(Recorder& recorder, Lowering* lowering = nullptr)
+      : recorder_{&recorder}, lowering_{lowering} {}
 
-  void operator()(HostPhys root, const Stale& stale) noexcept { recorder_->invalidated(root, stale); }
-  void publish() noexcept { recorder_->published(); }
-  void wait_for_readers() noexcept { recorder_->readers_gone(); }
+  void operator()(HostPhys root, const Stale& stale) noexcept {
+    recorder_->asked(root, stale);
+    if (lowering_ != nullptr)
+      lowering_->invalidate(root, stale);
+    else
+      recorder_->record(What::granted);
+    recorder_->record(What::settled, {root.raw()});
+  }
+  void publish() noexcept {
+    if (lowering_ != nullptr)
+      lowering_->publish();
+    else
+      recorder_->record(What::publish);
+  }
+  void wait_for_readers() noexcept { recorder_->record(What::readers_gone); }
 
  private:
   Recorder* recorder_;
+  Lowering* lowering_;
 };
 static_assert(InvalidationHook<RecordingHook>);
 

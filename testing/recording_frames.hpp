@@ -48,17 +48,29 @@ class RecordingFrames {
     ++allocations_;
     auto const frame = base_ + *found * granule_;
     fill(*found, bytes, fresh);
-    recorder_->allocated(frame, bytes);
+    recorder_->record(What::allocate, {frame.raw(), bytes});
     return frame;
+  }
+  /// For whoever has its own allocator: these granules are in use from here on. False when some are already, or are not
+  /// whole granules of this pool.
+  bool place(HostPhys frame, std::uint64_t bytes) noexcept {
+    if (!whole(frame, bytes)) return false;
+    auto const begin = used_.begin() + static_cast<std::ptrdiff_t>(index(frame));
+    auto const end = begin + static_cast<std::ptrdiff_t>(bytes / granule_);
+    if (std::find(begin, end, true) != end) return false;
+    std::fill(begin, end, true);
+    in_use_ += bytes / granule_;
+    fill(index(frame), bytes, fresh);
+    recorder_->record(What::allocate, {frame.raw(), bytes});
+    return true;
   }
 
   void release(HostPhys frame, std::uint64_t bytes) noexcept {
-    if (bytes == 0 || !inside(frame) || !inside(frame + (bytes - 1)) || (frame - base_) % granule_ || bytes % granule_)
-      return recorder_->report(Offence::foreign_release, hex(frame.raw()));
+    if (!whole(frame, bytes)) return recorder_->report(Offence::foreign_release, hex(frame.raw()));
     auto const first = index(frame);
     for (std::size_t i = 0; i != bytes / granule_; ++i)
       if (!used_[first + i]) return recorder_->report(Offence::double_release, hex((frame + i * granule_).raw()));
-    recorder_->releasing(frame, bytes);
+    recorder_->record(What::release, {frame.raw(), bytes});
     fill(first, bytes, dead);
     // Downwards, so that the first granule is the next one out.
     for (auto i = bytes / granule_; i-- > 0;) {
@@ -76,31 +88,32 @@ class RecordingFrames {
   }
 
   Entry load(const Entry* entry) const noexcept {
-    auto const where = touch(entry);
-    recorder_->accessed({Access::Kind::load, where, *entry, *entry});
+    touch(entry);
     return *entry;
   }
   void store(Entry* entry, Entry next) noexcept {
     auto const where = touch(entry);
     auto const old = *entry;
     *entry = next;
-    recorder_->accessed({Access::Kind::store, where, old, next});
+    recorder_->record(What::store, {where.raw(), old, next, sizeof(Entry)});
   }
   Entry exchange(Entry* entry, Entry next) noexcept {
     auto const where = touch(entry);
     auto const old = *entry;
     *entry = next;
-    recorder_->accessed({Access::Kind::exchange, where, old, next});
+    recorder_->record(What::exchange, {where.raw(), old, next});
     return old;
   }
   bool compare_exchange(Entry* entry, Entry& expected, Entry next) noexcept {
     auto const where = touch(entry);
     auto const old = *entry;
-    auto const won = old == expected;
-    if (won) *entry = next;
-    expected = old;
-    recorder_->accessed({Access::Kind::compare_exchange, where, old, won ? next : old, won});
-    return won;
+    if (old != expected) {
+      expected = old;
+      return false;
+    }
+    *entry = next;
+    recorder_->record(What::compare_exchange, {where.raw(), old, next});
+    return true;
   }
 
   // The seam to the test.
@@ -133,6 +146,11 @@ class RecordingFrames {
 
  private:
   static constexpr std::size_t unlimited = std::numeric_limits<std::size_t>::max();
+
+  bool whole(HostPhys frame, std::uint64_t bytes) const {
+    return bytes != 0 && inside(frame) && inside(frame + (bytes - 1)) && (frame - base_) % granule_ == 0 &&
+           bytes % granule_ == 0;
+  }
 
   HostPhys touch(const Entry* entry) const {
     auto const where = base_ + static_cast<std::uint64_t>(entry - memory_.get()) * sizeof(Entry);

@@ -12,24 +12,57 @@
 
 #include <slat/mm/address.hpp>
 #include <slat/mm/geometry.hpp>
-
+#include <slat/testing/contexts.hpp>
 #include <slat/testing/reader.hpp>
 
 namespace slat::testing {
+
+/// Where something stale may still be cached, and how far its invalidation has come.
+struct Hold {
+  // Why an invalidation passed it by.
+  static constexpr std::uint8_t by_range = 1, by_level = 2, by_granule = 4, by_tables = 8, by_tag = 16, by_order = 32,
+                                by_store = 64;
+
+  ContextSet stage2 = 0;    // as an entry of stage 2, or whatever else is known by guest-physical address
+  ContextSet combined = 0;  // as a part of one that combines both stages
+  ContextSet pending_stage2 = 0;
+  ContextSet pending_combined = 0;  // invalidated, and to be gone when `pending_on` has waited for it
+  ContextSet all = 0;               // where it ever was
+  std::uint8_t pending_on = 0;
+  std::uint8_t writer = 0;  // the CPU whose store took it out of the tree
+  bool visible = false;     // every walker sees that store
+  std::uint8_t missed = 0;
+
+  ContextSet held() const { return stage2 | combined; }
+};
+
+struct StaleLeaf {
+  Decoded was;
+  Hold hold;
+};
 
 /// A table pointer that is no longer in its slot. What it leads to is frozen: it may be walked, so it may not be
 /// written.
 struct StaleTable {
   HostPhys table;
   std::vector<HostPhys> frames;  // it, and the tables that went with it
+  GuestRange left;               // the part of its span that no invalidation has named yet
+  ContextSet parts = 0;          // where the others were dropped
+  Hold hold;
 };
 
 struct StaleSlot {
   Level level = 0;
   GuestRange span{};
   std::size_t call = 0;  // in which it first became stale
-  std::vector<Decoded> leaves;
+  std::vector<StaleLeaf> leaves;
   std::vector<StaleTable> tables;
+
+  template <class Body>
+  void each_hold(Body body) {
+    for (auto& leaf : leaves) body(leaf.hold);
+    for (auto& table : tables) body(table.hold);
+  }
 };
 
 class StaleSet {
@@ -45,18 +78,14 @@ class StaleSet {
     return found->second;
   }
 
-  /// Calls body(const StaleSlot&) for every slot that overlaps `range`, until it answers false.
+  /// Calls body(slot) for every slot that overlaps `range`, until it answers false.
   template <class Body>
   bool overlapping(GuestRange range, Body body) const {
-    if (count_ == 0) return true;
-    for (auto const& level : slots_) {
-      if (level.empty()) continue;
-      auto at = level.upper_bound(range.begin.raw());
-      if (at != level.begin() && std::prev(at)->second.span.overlaps(range)) --at;
-      for (; at != level.end() && at->second.span.overlaps(range); ++at)
-        if (!body(at->second)) return false;
-    }
-    return true;
+    return each_overlapping(*this, range, body);
+  }
+  template <class Body>
+  bool overlapping(GuestRange range, Body body) {
+    return each_overlapping(*this, range, body);
   }
   bool overlaps(GuestRange range) const {
     return !overlapping(range, [](const StaleSlot&) { return false; });
@@ -66,12 +95,34 @@ class StaleSet {
     for (auto const& level : slots_)
       for (auto const& [begin, slot] : level) body(slot);
   }
-
+  template <class Body>
+  void each(Body body) {
+    for (auto& level : slots_)
+      for (auto& [begin, slot] : level) body(slot);
+  }
   template <class Body>
   void each_until(Body body) const {
     for (auto const& level : slots_)
       for (auto const& [begin, slot] : level)
         if (!body(slot)) return;
+  }
+  /// Takes out what `forget(item)` says, a StaleLeaf or a StaleTable, and then slots in which nothing is left.
+  template <class Forget>
+  void remove(Forget forget) {
+    if (count_ == 0) return;
+    for (auto& level : slots_) {
+      for (auto at = level.begin(); at != level.end();) {
+        auto& slot = at->second;
+        std::erase_if(slot.leaves, forget);
+        std::erase_if(slot.tables, forget);
+        if (!slot.leaves.empty() || !slot.tables.empty()) {
+          ++at;
+          continue;
+        }
+        at = level.erase(at);
+        --count_;
+      }
+    }
   }
 
   std::size_t size() const { return count_; }
@@ -83,6 +134,19 @@ class StaleSet {
   }
 
  private:
+  template <class Self, class Body>
+  static bool each_overlapping(Self& self, GuestRange range, Body body) {
+    if (self.count_ == 0) return true;
+    for (auto& level : self.slots_) {
+      if (level.empty()) continue;
+      auto at = level.upper_bound(range.begin.raw());
+      if (at != level.begin() && std::prev(at)->second.span.overlaps(range)) --at;
+      for (; at != level.end() && at->second.span.overlaps(range); ++at)
+        if (!body(at->second)) return false;
+    }
+    return true;
+  }
+
   std::array<std::map<std::uint64_t, StaleSlot>, 5> slots_;
   std::size_t count_ = 0;
 };

@@ -619,11 +619,11 @@ TYPED_TEST(OracleTest, AViolationComesWithItsTrace) {
   hand.invalidate({0_gpa, 2 * page}, 0);
   ASSERT_TRUE(hand.recorder_.violation());
   auto const& text = hand.recorder_.violation()->text;
-  EXPECT_NE(text.find("what is not stale: 0x1000 in [0x0, 0x2000)"), std::string::npos) << text;
+  EXPECT_NE(text.find("what is not stale (rule P3): 0x1000 in [0x0, 0x2000)"), std::string::npos) << text;
   auto const at = text.find("--- the operation");
   ASSERT_NE(at, std::string::npos) << text;
   EXPECT_LT(at, text.find("store " + hex(table.raw()) + " " + hex(TypeParam::leaf(0, ram)) + " 0x0")) << text;
-  EXPECT_NE(text.find("range 0x0 0x2000 0x0", at), std::string::npos) << text;
+  EXPECT_NE(text.find("asked 0x0 0x2000 0x0 0x0", at), std::string::npos) << text;
 }
 
 }  // namespace

@@ -23,22 +23,6 @@ std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 0);
 }
 
-class Random {
- public:
-  explicit Random(std::uint64_t seed) : state_{seed * 0x9e37'79b9'7f4a'7c15 | 1} {
-    for (auto i = 0; i != 8; ++i) below(2);
-  }
-  std::uint64_t below(std::uint64_t limit) {
-    state_ ^= state_ << 13;
-    state_ ^= state_ >> 7;
-    state_ ^= state_ << 17;
-    return (state_ * 0x2545'f491'4f6c'dd1d >> 16) % limit;
-  }
-  bool once_in(std::uint64_t n) { return below(n) == 0; }
-
- private:
-  std::uint64_t state_;
-};
 
 /// One table and some sixty random calls on it, a few of them in wider edits. They meet in a handful of blocks around a
 /// boundary of the level above, so that they run into each other.
