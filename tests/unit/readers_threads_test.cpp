@@ -1,5 +1,6 @@
 // What may run beside the one writer of a table: queries in other threads, and hardware. First what must be so without
-// any luck, with a reader that is stopped wherever it may stand; then everything at once, for ThreadSanitizer to see.
+// any luck, with a reader that is stopped wherever it may stand and hardware that is always faster; then everything at
+// once, for ThreadSanitizer to see.
 
 #include <gtest/gtest.h>
 
@@ -7,6 +8,8 @@
 #include <cstdint>
 #include <memory>
 #include <thread>
+#include <type_traits>
+#include <utility>
 
 #include "unit/beside_writer.hpp"
 #include "unit/format_suite.hpp"
@@ -143,6 +146,14 @@ struct Scene {
 template <class Format>
 class BesideAStoppedReader : public FormatTest<Format> {};
 
+FORMAT_TEST(BesideAStoppedReader, AQueryLoadsEachEntryOnce) {
+  Scene<Format, true> scene{this->make()};
+  ASSERT_TRUE(scene.table.map(scene.page, scene.host, rw));
+  StoppingFrames::loads_left = 100;
+  EXPECT_EQ(scene.table.query(scene.page.begin).host, scene.host);
+  EXPECT_EQ(100 - std::exchange(StoppingFrames::loads_left, 0), scene.loads());
+}
+
 FORMAT_TEST(BesideAStoppedReader, NoTableIsReleasedThatItMayBeIn) {
   for (auto const replacing : {false, true})
     for (auto load = 1u; load <= this->make().geometry().root + 1; ++load) {
@@ -201,6 +212,85 @@ FORMAT_TEST(BesideAStoppedReader, AHookThatDoesNotKnowOfReadersLetsThemFindPoiso
         });
     EXPECT_EQ(answer.entry, PoisonedFrames::poison);
   }
+}
+
+// ---- hardware that is faster ----
+
+/// A CPU marks one leaf as soon as the writer has loaded it, before the writer can do anything about it.
+template <class Reader>
+class FasterHardware : public PoisonedFrames {
+ public:
+  explicit FasterHardware(const Reader& reader) : PoisonedFrames{64, reader.shape().granule()}, reader_{reader} {}
+
+  mutable Entry* last = nullptr;  // what was loaded last
+  Entry* leaf = nullptr;          // the one to mark
+  Level level = 0;
+  bool writes = true;  // or reads
+
+  Entry load(Entry* slot) const {
+    last = slot;
+    auto const e = std::atomic_ref(*slot).load(std::memory_order_acquire);
+    if (slot == leaf && reader_.decode(level, e).leaf())
+      std::atomic_ref(*slot).store(writes ? reader_.written(level, e) : reader_.accessed(level, e));
+    return e;
+  }
+
+ private:
+  Reader reader_;
+};
+
+template <class Format>
+class MarksOfHardware : public FormatTest<Format> {};
+
+FORMAT_TEST(MarksOfHardware, OneThatIsSetBetweenALookAndAChangeIsKept) {
+  struct Hook {
+    void operator()(HostPhys, const Stale&) noexcept {}
+    void publish() noexcept {}
+  };
+  using Frames = FasterHardware<decltype(reader_for(this->make()))>;
+  using Table = PageTable<Format, Frames, Hook>;
+  auto const format = this->make();
+  auto const geometry = format.geometry();
+  GuestRange const block{GuestPhys{geometry.span(1)}, geometry.span(1)};
+  GuestRange const page{block.begin, geometry.page_size()};
+  auto const marked_through = [&](bool pages, bool writes, auto change) {
+    Frames frames{reader_for(format)};
+    auto table = *Table::create(format, frames, Hook{});
+    EXPECT_TRUE(table.map(block, HostPhys{0x8'0000'0000}, rw));
+    if (pages) {
+      EXPECT_TRUE(table.split(block));
+    }
+    frames.level = table.query(block.begin).level;
+    EXPECT_EQ(frames.level, pages ? 0u : 1u);
+    frames.leaf = frames.last;
+    frames.writes = writes;
+    change(table, frames);
+    frames.leaf = nullptr;
+    return table.query(block.begin).age;
+  };
+  auto const protect = [&](GuestRange range, Attr attr) {
+    return [=](Table& table, Frames&) { EXPECT_TRUE(table.protect(range, attr)); };
+  };
+  if (!format.hardware_age().dirty) {
+    EXPECT_FALSE(reader_for(format).sets_dirty()) << "then there is nothing to lose";
+    return;
+  }
+  for (auto const pages : {false, true}) {
+    EXPECT_TRUE(marked_through(pages, true, protect(block, ro)).dirty);
+    EXPECT_TRUE(marked_through(pages, true, protect(page, ro)).dirty);
+    EXPECT_TRUE(marked_through(pages, true, protect(page, rw | Memory::uncached)).dirty) << "broken where it may be";
+  }
+  EXPECT_TRUE(marked_through(false, true, [&](Table& table, Frames&) { EXPECT_TRUE(table.split(block)); }).dirty);
+  EXPECT_TRUE(marked_through(true, true, [&](Table& table, Frames&) { EXPECT_TRUE(table.coalesce(block)); }).dirty);
+  // It was written before; while that is reported and forgotten, it is read.
+  auto const harvest = [&](Table& table, Frames& frames) {
+    EXPECT_FALSE(table.query(block.begin).age.dirty);
+    frames.writes = false;
+    auto runs = 0;
+    EXPECT_TRUE(table.harvest(block, {.dirty = true}, [&](GuestRange) { ++runs; }));
+    EXPECT_EQ(runs, 1);
+  };
+  EXPECT_EQ(marked_through(false, true, harvest), (Age{.accessed = true, .dirty = false}));
 }
 
 // ---- everything at once ----
