@@ -35,6 +35,7 @@ class ArmReader {
 
   constexpr explicit ArmReader(const ArmFeatures& features) : has_{features} {}
 
+  constexpr const ArmFeatures& features() const { return has_; }
   constexpr Shape shape() const { return {has_.granule_bits, has_.input_bits, has_.root}; }
   constexpr bool sets_accessed() const { return has_.ha; }
   constexpr bool sets_dirty() const { return has_.hd; }

@@ -30,6 +30,7 @@ class EptReader {
 
   constexpr explicit EptReader(const EptFeatures& features) : has_{features} {}
 
+  constexpr const EptFeatures& features() const { return has_; }
   constexpr Shape shape() const { return {12, has_.levels == 5 ? 57u : 48u, has_.levels - 1}; }
   constexpr bool sets_accessed() const { return has_.accessed_dirty; }
   constexpr bool sets_dirty() const { return has_.accessed_dirty; }

@@ -33,6 +33,7 @@
 
 #include <slat/testing/cache_rules.hpp>
 #include <slat/testing/diary.hpp>
+#include <slat/testing/guest_memory.hpp>
 #include <slat/testing/hardware.hpp>
 #include <slat/testing/intent.hpp>
 #include <slat/testing/invalidations.hpp>
@@ -90,6 +91,7 @@ class HostileTlb final : public Observer {
   void judge_stores(bool on) { judging_ = on; }
 
   void attach(HostPhys root) {
+    recorder_->keep(What::root, {root.raw()});
     invalidations_.attach(root);
     auto visit = Visit{*this, Place{tree_.shape().root + 1, {}}, Decoded{}};
     tree_.attach(root, visit);
@@ -178,6 +180,12 @@ class HostileTlb final : public Observer {
       case What::granted: invalidations_.grant(); break;
       case What::settled: settle(); break;
       case What::readers_gone: last_wait_ = ++now_; break;
+      case What::reader_begins: readers_[first] = ++now_; break;
+      case What::reader_ends: readers_.erase(first); break;
+      case What::reader_loads:
+        if (!frames_->owns(HostPhys{second}.down_to(tree_.shape().granule())))
+          report(Offence::access_after_release, "reader " + std::to_string(first) + " at " + hex(second));
+        break;
       case What::mark: tree_.hardware_writes(HostPhys{first}, third); break;
       case What::use: diary_.touch(GuestPhys{first}, HostPhys{second}, third != 0, intent_, change_); break;
       default: break;
@@ -187,7 +195,9 @@ class HostileTlb final : public Observer {
   /// Before a store is recorded in a trace: what it links is written down first, for nobody saw it being filled.
   void foresee(const Event& event) override {
     HostPhys const where{event.values[0]};
-    if (!tree_.attached() || tree_.table(where).state != State::live) return;
+    if (!tree_.attached() || !frames_->owns(where.down_to(tree_.shape().granule())) ||
+        tree_.table(where).state != State::live)
+      return;
     auto const place = tree_.place(where);
     auto const next = tree_.decode(place.level, event.values[2]);
     if (next.table()) keep_words(next.address, place.level - 1);
@@ -246,6 +256,7 @@ class HostileTlb final : public Observer {
     auto const place = tree_.place(where);
     auto const was = tree_.decode(place.level, old);
     auto const is = tree_.decode(place.level, next);
+    if (was.leaf()) uses_.remove(was.address, place.span.size);
     unpublished_ = needs_publish_;
     if (is.valid() && needs_publish_) owes_publish_ = where;
     diary_.suspect(place.span);
@@ -256,6 +267,7 @@ class HostileTlb final : public Observer {
       tree_.unlink(was.address, place.level - 1, now_, gone.frames);
       auto const end = place.span.end().raw();
       broken_.erase(broken_.lower_bound(place.span.begin.raw()), broken_.lower_bound(end));
+      for (auto const table : gone.frames) uses_.forget(tree_, table);
       stale_.slot(place.level, place.span, call_).tables.push_back(std::move(gone));
     } else if (was.leaf() && (!rules_.covers(is, was) || was.contiguous != is.contiguous)) {
       auto const [reach, whole] = tree_.cached_as(place, was);
@@ -287,6 +299,7 @@ class HostileTlb final : public Observer {
         report(Offence::unmodelled, "an entry for a table that takes rights away, in " + text(place));
       return report(rules_.pointer_conflict(place, entry));
     }
+    if (entry.leaf()) uses_.add(entry.address, place.span.size);
     if (entry.leaf()) report(rules_.leaf_conflict(place, entry));
     if (entry.contiguous || mixes_) check_contiguous(place);
     std::optional<Complaint> complaint;
@@ -368,10 +381,38 @@ class HostileTlb final : public Observer {
       }
       if (table.state == State::live) report(Offence::released_while_linked, hex((frame + at).raw()));
       if (table.state == State::cached) report(Offence::released_while_cached, hex((frame + at).raw()));
-      if (table.state == State::invalidated && waits_for_readers_ && table.unlinked >= last_wait_)
+      if (table.state == State::invalidated && may_be_read(table))
         report(Offence::released_before_readers, hex((frame + at).raw()));
+      if (table.state == State::aside) check_guest_memory(frame + at);
       table = {};
     }
+  }
+
+  /// Readers that nobody tells of are over when the mapper says so.
+  bool may_be_read(const typename Tree::Table& table) const {
+    if (waits_for_readers_ && table.unlinked >= last_wait_) return true;
+    return std::any_of(readers_.begin(), readers_.end(),
+                       [&](const auto& reader) { return reader.second < table.unlinked; });
+  }
+
+  /// A frame goes that is no table: no translation that anybody can use may lead to it.
+  void check_guest_memory(HostPhys frame) {
+    if (uses_.any(frame)) return report(Offence::host_released, hex(frame.raw()) + " is mapped");
+    auto const usable = invalidations_.usable();
+    auto const leads_there = [&](GuestRange span, const Decoded& leaf) {
+      return frame - leaf.address < span.size && frame >= leaf.address;
+    };
+    stale_.each([&](const StaleSlot& slot) {
+      auto found = false;
+      for (auto const& leaf : slot.leaves)
+        found = found || ((leaf.hold.held() & usable) != 0 && leads_there(slot.span, leaf.was));
+      for (auto const& table : slot.tables)
+        found = found || ((table.hold.held() & usable) != 0 && frames_->owns(table.table) &&
+                          !tree_.each_leaf(table.table, slot.level - 1, slot.span,
+                                           [&](Place at, const Decoded& leaf) { return !leads_there(at.span, leaf); }));
+      if (found)
+        report(Offence::host_released, hex(frame.raw()) + " may be cached, by " + text(Place{slot.level, slot.span}));
+    });
   }
 
   // ---- the hook
@@ -492,6 +533,8 @@ class HostileTlb final : public Observer {
   Diary diary_;
   StaleSet stale_;
   CacheRules<Reader> rules_{tree_, stale_};
+  GuestMemory uses_{*frames_};
+  std::map<std::uint64_t, std::size_t> readers_;  // that were told of: when each began
   Invalidations invalidations_;
   Hardware<Reader> hardware_;
   std::function<Age(Level, Entry)> age_;

@@ -22,6 +22,7 @@ class NptReader {
 
   constexpr explicit NptReader(const NptFeatures& features) : has_{features} {}
 
+  constexpr const NptFeatures& features() const { return has_; }
   constexpr Shape shape() const { return {12, has_.levels == 5 ? 57u : 48u, has_.levels - 1}; }
   constexpr bool sets_accessed() const { return true; }
   constexpr bool sets_dirty() const { return true; }
