@@ -81,9 +81,10 @@ FORMAT_TEST(StoreHistoryTest, AMemoryTypeChangesPageByPageAndBlockByBlock) {
   this->blocks(rw);
   ASSERT_TRUE(this->history.protect(this->all, other));
   ASSERT_TRUE(this->history.protect({this->at(1, 3), 9 * this->geometry.page_size()}, rw));
+  this->blocks(rw);
   ASSERT_TRUE(this->history.protect(this->across(), rw | Memory::device));
-  auto const& format = this->format;
-  auto const breaks = format.swap(0, format.leaf(0, HostPhys{0}, rw), format.leaf(0, HostPhys{0}, other));
+  auto const leaf = this->format.leaf(0, HostPhys{0}, rw);
+  auto const breaks = this->format.swap(0, leaf, this->format.leaf(0, HostPhys{0}, other));
   EXPECT_EQ(this->history.broken_seen() != 0, breaks == Swap::break_);
 }
 
@@ -106,7 +107,7 @@ FORMAT_TEST(StoreHistoryTest, MappingFillsHolesAndReplacingTablesWithBlocksLeave
 }
 
 FORMAT_TEST(StoreHistoryTest, RandomCallsAreNeverSeenHalfDone) {
-  auto const per_4k = from_environment("SLAT_CALLS", 4000 / SLAT_MODEL_PART);
+  auto const per_4k = from_environment("SLAT_CALLS", 2000 / SLAT_MODEL_PART);
   auto const count = 20 + per_4k * 512 / this->geometry.entries(0);
   auto const page = this->geometry.page_size();
   Random random{from_environment("SLAT_SEED", 1)};
