@@ -209,6 +209,8 @@ class Backends {
   Result<> check_area(GuestRange range, const Attr& attr, Transaction& t) const {
     if (range.empty()) return Error{Errc::invalid_param, Argument::size, 0, range};
     if (is_ == Is::device) return t.check(range);  // its attributes never reach an entry
+    if (source_->granule() != t.table().geometry().page_size())
+      return Error{Errc::bad_state, Argument::granule, source_->granule(), range};
     SLAT_TRY(t.table().frames_needed(Protect{range, attr}));
     return {};
   }

@@ -43,7 +43,7 @@ enum class Argument : std::uint8_t {
 struct [[nodiscard]] Error {
   Errc code = Errc::bad_state;
   Argument argument = Argument::none;
-  std::uint64_t value = 0;  // the offending argument, as given
+  std::uint64_t value = 0;  // the offending argument, as given; for a range that is out of range, the limit
   GuestRange range{};       // what the call was asked to work on, where known
   GuestRange other{};       // what stood in the way, where something did
 

@@ -18,8 +18,8 @@ namespace slat {
 class FramePool {
  public:
   /// `memory` is the range as this CPU sees it, aligned as `base`, its host-physical address, is. `granule` is a power
-  /// of two of bytes, at least 64. What does not fill a granule at either end is left out; more than 2^28 granules are,
-  /// too.
+  /// of two of bytes, at least 64, and that of the tables in it. What does not fill a granule at either end is left
+  /// out; more than 2^28 granules are, too.
   FramePool(std::span<std::byte> memory, HostPhys base, std::uint64_t granule = 4096)
       : shift_{static_cast<unsigned>(std::countr_zero(granule))} {
     std::uint64_t const skip = (granule - base.offset_in(granule)) & (granule - 1);

@@ -178,8 +178,10 @@ class MemorySet {
   {
     GuestRange const range{start, size};
     SLAT_TRY(check(range));
+    if (range.empty()) return {};
     auto edit = Calls::begin(pt);
     SLAT_TRY(edit.ready());
+    SLAT_TRY(Calls::check(range, edit));
     auto const touched = areas_.touching(range);
     auto const each_part = [&](auto body) -> Result<> {
       for (auto& area : touched) {

@@ -28,6 +28,7 @@ struct ZeroPage {
 template <FrameSource Frames, class Prepare = ZeroPage>
 class PageSource : public Owed {
  public:
+  /// `granule` is the page size of the table that it feeds: a set refuses to map an area whose source has another.
   /// `page_bytes` is what a fault populates where alignment allows: a power of two, at least the granule.
   PageSource(Frames& frames, std::uint64_t granule, std::uint64_t page_bytes, Prepare prepare = {})
       : Owed{[](Owed& self) noexcept { static_cast<PageSource&>(self).pay(); }},

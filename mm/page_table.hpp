@@ -203,6 +203,9 @@ class PageTable {
   };
 
   // ---- reading back ----
+  //
+  // Reading trusts the table. Bytes that anything else may have written are audit()ed first, with frames that have
+  // owns().
 
   /// What translates `at`. A broken slot is answered as broken and not descended below. An address past the input size
   /// is absent, with an empty range.

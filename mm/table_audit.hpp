@@ -25,7 +25,8 @@ class TableAudit {
     GuestRange const span{begin, geometry.span(level) * geometry.entries(level)};
     if (!owns(table)) return {Flaw::table_foreign, span, table.raw()};
     auto& word = tree_.word(table);
-    if ((word & Word::visited) != 0) return {Flaw::table_shared, span, table.raw()};
+    if (!is_count(word)) return {Flaw::wrong_count, span, word};
+    if ((word & Word::visited) != 0 || inside_root(table)) return {Flaw::table_shared, span, table.raw()};
     word |= Word::visited;
 
     Audit found{};
@@ -65,13 +66,23 @@ class TableAudit {
 
   // Follows only what check() had visited, so that a table seen twice is unmarked once and garbage is not followed.
   void unmark(HostPhys table, Level level) {
-    if (!owns(table) || (tree_.word(table) & Word::visited) == 0) return;
+    if (!owns(table) || !is_count(tree_.word(table)) || (tree_.word(table) & Word::visited) == 0) return;
     tree_.word(table) &= ~Word::visited;
     if (level == 0) return;
     Entry* const entries = tree_.frames->view(table);
     for (std::size_t i = 0; i != tree_.geometry.entries(level); ++i)
       if (tree_.meaning(level, entries[i]) == Kind::table)
         unmark(tree_.format.address(level, tree_.mended(level, entries[i])), level - 1);
+  }
+
+  /// Whether a word is that of a live table at all. Whoever else has the frame, the source itself when it is free, may
+  /// keep a link in it, in which audit()'s bit is not audit()'s.
+  bool is_count(std::uint64_t word) const {
+    return (word & ~(Word::visited | Word::broken_below)) <= tree_.geometry.root_bytes() / sizeof(Entry);
+  }
+  /// Of root tables that lie side by side only the first has the word.
+  bool inside_root(HostPhys table) const {
+    return table > tree_.root && table - tree_.root < tree_.geometry.root_bytes();
   }
 
   bool owns(HostPhys table) const {

@@ -23,6 +23,7 @@ enum class What : std::uint8_t {
   root,              // ROOT: the tree to look after from now on. Its frames were allocated
   allocate,          // FRAME BYTES: a table frame or guest memory is in use from here on, its content undefined
   release,           // FRAME BYTES: its owner may hand it to anybody
+  zero,              // FRAME BYTES: memory that no hardware sees yet was filled with zeros
   word,              // ADDRESS VALUE: what memory that no hardware sees yet holds
   store,             // ADDRESS OLD NEXT BYTES: a plain store into what hardware may see
   exchange,          // ADDRESS OLD NEXT: an atomic one
@@ -84,6 +85,7 @@ inline constexpr std::array what_words{
     WhatWord{What::root, "root", 1},
     WhatWord{What::allocate, "allocate", 2},
     WhatWord{What::release, "release", 2},
+    WhatWord{What::zero, "zero", 2},
     WhatWord{What::word, "word", 2},
     WhatWord{What::store, "store", 4},
     WhatWord{What::exchange, "exchange", 3},

@@ -81,6 +81,7 @@ class HostileTlb final : public Observer {
     if (recorder_->observer() == this) recorder_->listen(nullptr);
   }
 
+  const Reader& reader() const { return tree_.reader(); }
   const Intent& intent() const { return intent_; }
   const Change& change() const { return change_; }
   std::size_t live_tables() const { return tree_.live_tables(); }
@@ -90,8 +91,13 @@ class HostileTlb final : public Observer {
   /// Without a declared meaning (tests that drive frames by hand), stores are not held to one.
   void judge_stores(bool on) { judging_ = on; }
 
+  bool attached() const { return tree_.attached(); }
   void attach(HostPhys root) {
-    recorder_->keep(What::root, {root.raw()});
+    if (recorder_->keeps_all()) {
+      for (std::size_t i = 0; i != tree_.root_granules(); ++i)
+        keep_words(root + i * tree_.shape().granule(), tree_.shape().root);
+      recorder_->keep(What::root, {root.raw()});
+    }
     invalidations_.attach(root);
     auto visit = Visit{*this, Place{tree_.shape().root + 1, {}}, Decoded{}};
     tree_.attach(root, visit);
@@ -471,8 +477,10 @@ class HostileTlb final : public Observer {
   }
   void keep_words(HostPhys at, Level level) {
     if (!frames_->owns(at) || tree_.table(at).state != State::aside) return;
+    recorder_->keep(What::zero, {at.raw(), tree_.shape().granule()});
     auto const* const entries = frames_->view(at);
     for (std::size_t i = 0; i != tree_.shape().table_entries(); ++i) {
+      if (entries[i] == 0) continue;
       recorder_->keep(What::word, {(at + i * sizeof(Entry)).raw(), entries[i]});
       auto const below = tree_.decode(level, entries[i]);
       if (below.table()) keep_words(below.address, level - 1);
@@ -496,7 +504,9 @@ class HostileTlb final : public Observer {
     auto const level = found.place.level;
     auto const age = age_ ? age_(level, *found.entry) : Age{found.decoded.is_accessed, found.decoded.is_dirty};
     auto const where = hex(page.raw()) + ", by " + text(found.place) + ": " + hex(*found.entry);
-    if (untold.dirty && !age.dirty) report(Offence::lost_dirty, where);
+    // Where software keeps the mark, only it can tell.
+    auto const readable = age_ || tree_.reader().sets_dirty();
+    if (untold.dirty && !age.dirty && readable) report(Offence::lost_dirty, where);
     if (untold.accessed && tree_.reader().sets_accessed() && !age.accessed) report(Offence::lost_accessed, where);
     return age;
   }

@@ -23,6 +23,7 @@
 #include <slat/testing/readers.hpp>
 #include <slat/testing/recorder.hpp>
 #include <slat/testing/recording_frames.hpp>
+#include <slat/testing/trace.hpp>
 
 namespace slat::testing {
 
@@ -30,6 +31,7 @@ struct OracleOptions {
   std::size_t frames = 256;
   TlbOptions tlb{};
   bool own_lowering = true;  // slat's own instructions, on several CPUs; else a hook that is always right
+  bool keep_trace = false;   // for trace(): every event from the first on
   bool only_tables = true;   // nothing but the table takes frames from the pool: so leaks can be counted
 };
 
@@ -44,7 +46,9 @@ class Oracle {
         frames_{recorder_, format.geometry().table_bytes(), options.frames},
         tlb_{recorder_, frames_, reader_for(format), options.tlb},
         cpus_{recorder_, format, options.tlb.seed},
-        own_lowering_{options.own_lowering} {
+        own_lowering_{options.own_lowering},
+        waits_for_readers_{options.tlb.waits_for_readers} {
+    if (options.keep_trace) recorder_.keep_all();
     auto const lowering = own_lowering_ ? &cpus_ : nullptr;
     table_.emplace(*Table::create(format, frames_, RecordingHook{recorder_, lowering}));
     tlb_.attach(table_->root());
@@ -62,6 +66,15 @@ class Oracle {
   Cpus<Format>& cpus() { return cpus_; }
   const Intent& intent() const { return tlb_.intent(); }
   Offence violation() const { return recorder_.violation() ? recorder_.violation()->offence : Offence::none; }
+  /// What led here, to be saved, replayed and shrunk.
+  Trace<Reader> trace() const {
+    return {tlb_.reader(),
+            {.base = frames_.frame(0),
+             .frames = frames_.count(),
+             .needs_publish = true,
+             .waits_for_readers = waits_for_readers_},
+            recorder_.kept()};
+  }
   std::string why() const { return recorder_.violation() ? recorder_.violation()->text : std::string{}; }
 
   Result<> map(GuestRange range, HostPhys host, Attr attr) {
@@ -167,6 +180,7 @@ class Oracle {
   HostileTlb<Reader> tlb_;
   Cpus<Format> cpus_;
   bool own_lowering_;
+  bool waits_for_readers_;
   std::optional<Table> table_;
   unsigned edits_ = 0;
 };

@@ -44,7 +44,7 @@ constexpr EptReader reader_for(const x86_64::Ept& format) {
       .accessed_dirty = format.hardware_age().dirty,
       .page_size_erratum = format.can_break(),
       .house_rules = true,
-      .l1tf = true,
+      .l1tf = format.output_bits() < 52,  // else there is no address above memory
   }};
 }
 

@@ -47,7 +47,7 @@ class RecordingFrames {
     if (successes_ != unlimited) --successes_;
     ++allocations_;
     auto const frame = base_ + *found * granule_;
-    fill(*found, bytes, fresh);
+    fill(*found, bytes, fresh_);
     recorder_->record(What::allocate, {frame.raw(), bytes});
     return frame;
   }
@@ -60,7 +60,7 @@ class RecordingFrames {
     if (std::find(begin, end, true) != end) return false;
     std::fill(begin, end, true);
     in_use_ += bytes / granule_;
-    fill(index(frame), bytes, fresh);
+    fill(index(frame), bytes, fresh_);
     recorder_->record(What::allocate, {frame.raw(), bytes});
     return true;
   }
@@ -117,6 +117,8 @@ class RecordingFrames {
   }
 
   // The seam to the test.
+  /// Frames are given out cleared, and not with poison.
+  void give_zeros() { fresh_ = 0; }
   /// The next `n` allocations succeed and those after them fail, until never_fail().
   void fail_after(std::size_t n) { successes_ = n; }
   void never_fail() { successes_ = unlimited; }
@@ -195,6 +197,7 @@ class RecordingFrames {
   std::vector<std::uint64_t> words_;
   std::vector<bool> used_;
   std::vector<std::size_t> free_;
+  Entry fresh_ = fresh;
   std::size_t successes_ = unlimited;
   std::size_t in_use_ = 0;
   std::size_t allocations_ = 0;
