@@ -28,7 +28,7 @@ class Comparison : public Ground<Format> {
  protected:
   using Base::by_granule_, Base::by_large_page_, Base::pages_, Base::raw_, Base::reader_, Base::set_;
   using Base::census_, Base::flat_, Base::format_, Base::geometry_, Base::operation_, Base::options_, Base::oracle_;
-  using Base::complain, Base::editing, Base::geometry, Base::has_areas, Base::listen_to_oracle, Base::page_source;
+  using Base::complain, Base::editing, Base::has_areas, Base::listen_to_oracle, Base::page_source;
   using Base::stored_, Base::settled_, Base::checks_, Base::calls_in_edit_;
   using Base::table;
 

@@ -45,7 +45,7 @@ struct ArmFamily {
   }
   static aarch64::Stage2Options options(Random& random) {
     // Below 32 bits there is not much room.
-    auto const shortest = random.once_in(16) ? 16 : 32;
+    auto const shortest = random.once_in(16) ? 16u : 32u;
     return {.ipa_bits = static_cast<unsigned>(shortest + random.below(49 - shortest)),
             .concatenate = !random.once_in(4),
             .hardware_accessed = !random.once_in(6),

@@ -12,7 +12,9 @@
 #include <rapidcheck.h>
 #include <rapidcheck/state.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <ostream>
 #include <string>
@@ -34,28 +36,18 @@ struct State {
 template <class Format>
 using Command = rc::state::Command<State, World<Format>>;
 
-/// A command on some strips. Small numbers are at the beginning of the universe, and few.
+/// A command after which everything is compared.
 template <class Format>
-class OnStrips : public Command<Format> {
+class Checked : public Command<Format> {
  public:
   void run(const State&, World<Format>& world) const override {
     act(world);
     if (!world.sound()) RC_FAIL(world.why());
   }
-  void show(std::ostream& out) const override {
-    out << name() << " " << count_ << " from strip " << first_ << detail();
-  }
 
  protected:
-  virtual std::string_view name() const = 0;
-  virtual std::string detail() const { return ""; }
   virtual void act(World<Format>& world) const = 0;
 
-  GuestRange range(const World<Format>& world) const {
-    auto const& flat = world.flat();
-    auto const first = first_ % flat.size();
-    return flat.range({first, first + std::min(count_, flat.size() - first)});
-  }
   /// Where blocks fit. `which` tells hosts apart.
   static HostPhys host(const World<Format>& world, GuestRange range, std::uint64_t which) {
     auto const unit = world.geometry().span(world.geometry().top_leaf);
@@ -67,6 +59,25 @@ class OnStrips : public Command<Format> {
         rwx, rw, rx, rw | Memory::device, rw | Memory::uncached, {Prot::rwx, Memory::normal, 1}};
     auto const chosen = choices[which];
     return world.format().supports(chosen) ? chosen : rwx;
+  }
+};
+
+/// On some strips. Small numbers are at the beginning of the universe, and few.
+template <class Format>
+class OnStrips : public Checked<Format> {
+ public:
+  void show(std::ostream& out) const override {
+    out << name() << " " << count_ << " from strip " << first_ << detail();
+  }
+
+ protected:
+  virtual std::string_view name() const = 0;
+  virtual std::string detail() const { return ""; }
+
+  GuestRange range(const World<Format>& world) const {
+    auto const& flat = world.flat();
+    auto const first = first_ % flat.size();
+    return flat.range({first, first + std::min(count_, flat.size() - first)});
   }
 
  private:
@@ -94,8 +105,8 @@ class MapLinear : public OnStrips<Format> {
 };
 /// A whole universe of blocks, to be cut.
 template <class Format>
-class MapBlocks : public OnStrips<Format> {
-  std::string_view name() const override { return "map all over, not"; }
+class MapBlocks : public Checked<Format> {
+  void show(std::ostream& out) const override { out << "map all of it over"; }
   void act(World<Format>& world) const override {
     auto const all = world.flat().universe();
     world.map_linear(all, this->host(world, all, 0), rwx, true);
@@ -168,22 +179,16 @@ class BeginEdit : public Command<Format> {
   void show(std::ostream& out) const override { out << "begin an edit"; }
 };
 template <class Format>
-class EndEdit : public Command<Format> {
+class EndEdit : public Checked<Format> {
   void checkPreconditions(const State& state) const override { RC_PRE(state.editing); }
   void apply(State& state) const override { state.editing = false; }
-  void run(const State&, World<Format>& world) const override {
-    world.end_edit();
-    if (!world.sound()) RC_FAIL(world.why());
-  }
+  void act(World<Format>& world) const override { world.end_edit(); }
   void show(std::ostream& out) const override { out << "end the edit"; }
 };
 template <class Format>
-class Settle : public Command<Format> {
+class Settle : public Checked<Format> {
   void checkPreconditions(const State& state) const override { RC_PRE(state.editing); }
-  void run(const State&, World<Format>& world) const override {
-    world.settle();
-    if (!world.sound()) RC_FAIL(world.why());
-  }
+  void act(World<Format>& world) const override { world.settle(); }
   void show(std::ostream& out) const override { out << "settle"; }
 };
 
