@@ -3,7 +3,10 @@
 // Families of formats that share a tree's shape. draw() makes one of the family's formats, with random geometry,
 // features and options: all that a CPU may have or lack, within what create() accepts.
 
+#include <gtest/gtest.h>
+
 #include <cstdint>
+#include <string>
 
 #include <slat/arch/aarch64/stage2.hpp>
 #include <slat/arch/x86_64/ept.hpp>
@@ -92,4 +95,15 @@ struct NptFamily {
   }
 };
 
+/// Puts the family's name into the test's.
+struct FamilyName {
+  template <class Family>
+  static std::string GetName(int) {
+    std::string name{Family::name};
+    std::erase(name, ' ');
+    return name;
+  }
+};
+using Families = ::testing::Types<ArmFamily<aarch64::Granule::k4>, ArmFamily<aarch64::Granule::k16>,
+                                  ArmFamily<aarch64::Granule::k64>, EptFamily, NptFamily>;
 }  // namespace slat::test

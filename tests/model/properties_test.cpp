@@ -219,16 +219,6 @@ void everything_agrees() {
 template <class Family>
 class Property : public ::testing::Test {};
 
-struct FamilyName {
-  template <class Family>
-  static std::string GetName(int) {
-    std::string name{Family::name};
-    std::erase(name, ' ');
-    return name;
-  }
-};
-using Families = ::testing::Types<ArmFamily<aarch64::Granule::k4>, ArmFamily<aarch64::Granule::k16>,
-                                  ArmFamily<aarch64::Granule::k64>, EptFamily, NptFamily>;
 TYPED_TEST_SUITE(Property, Families, FamilyName);
 
 TYPED_TEST(Property, AfterAnyListOfCommandsEverythingIsWhatTheFlatMapSays) {
