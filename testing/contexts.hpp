@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include <slat/mm/address.hpp>
@@ -70,13 +71,19 @@ class Contexts {
     for (auto& context : all_)
       if (context.cpu == cpu && !context.implied) context.usable = false;
   }
-  /// They have forgotten everything; what can be walked may be cached again at once.
-  void flushed(ContextSet set) {
+  /// They have forgotten everything. What can be walked may be cached again at once, if there is anything.
+  void flushed(ContextSet set, bool tree_is_empty) {
     for (std::size_t i = 0; i != all_.size(); ++i) {
       if ((set >> i & 1) == 0) continue;
       all_[i].owes = all_[i].foreign = false;
-      all_[i].holds = all_[i].usable;
+      all_[i].holds = all_[i].usable && !tree_is_empty;
     }
+    emptied_ = emptied_ || tree_is_empty;
+  }
+  /// Something in the tree has become valid.
+  void filled() {
+    if (!std::exchange(emptied_, false)) return;
+    for (auto& context : all_) context.holds = context.holds || context.usable;
   }
   /// The tree at `root` is no more.
   void gone(HostPhys root) {
@@ -96,6 +103,7 @@ class Contexts {
   void reset() { all_.assign(1, Context{.implied = true}); }
 
   std::vector<Context> all_;
+  bool emptied_ = false;  // some context that is usable may hold nothing
 };
 
 }  // namespace slat::testing

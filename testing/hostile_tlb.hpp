@@ -49,6 +49,7 @@ struct TlbOptions {
   std::uint64_t seed = 1;
   unsigned period = 8;            // hardware acts before one access in so many; 0: never
   bool waits_for_readers = true;  // frames may go only after the hook's wait_for_readers
+  bool keep_narrower = false;     // keep entries that may linger because they allow less, for faults()
   bool needs_publish = true;      // stores are seen by walkers only once the mapper has published them
 };
 
@@ -70,9 +71,11 @@ class HostileTlb final : public Observer {
                        Reader::family,
                        reader.shape().page_bits,
                        options.needs_publish,
+                       [this] { return !tree_.attached() || tree_.empty(); },
                        [this](const StaleTable& table) { forget(table, State::invalidated); }},
         hardware_{recorder, frames, tree_, stale_, invalidations_, options.seed, options.period},
         waits_for_readers_{options.waits_for_readers},
+        keep_narrower_{options.keep_narrower},
         needs_publish_{options.needs_publish} {
     recorder.listen(this);
     recorder.speak_of(Reader::family);
@@ -156,6 +159,25 @@ class HostileTlb final : public Observer {
   void use(GuestPhys page, bool write) { hardware_.use(page, write); }
   /// What hardware makes of one address now.
   Found walk(GuestPhys at) const { return tree_.walk(at); }
+
+  /// Whether an access that the tables allow may still fault on this CPU, by an entry cached before rights grew. On Arm
+  /// it goes on doing so until the CPU has invalidated that entry; on x86 the fault itself drops it.
+  bool faults(std::uint8_t cpu, GuestPhys at, Prot access) {
+    auto const here = invalidations_.usable() &
+                      invalidations_.contexts().where([&](const Context& context) { return context.cpu == cpu; });
+    auto found = false;
+    stale_.overlapping({at, 1}, [&](StaleSlot& slot) {
+      for (auto& leaf : slot.leaves) {
+        if (!leaf.narrower || (leaf.hold.held() & here) == 0 || allows(leaf.was.rights, access)) continue;
+        found = true;
+        if (Reader::family == Family::arm) continue;
+        leaf.hold.stage2 &= ~here;
+        leaf.hold.combined &= ~here;
+      }
+      return true;
+    });
+    return found;
+  }
 
   // ---- what the recorder says
 
@@ -264,10 +286,16 @@ class HostileTlb final : public Observer {
     auto const is = tree_.decode(place.level, next);
     if (was.leaf()) uses_.remove(was.address, place.span.size);
     unpublished_ = needs_publish_;
-    if (is.valid() && needs_publish_) owes_publish_ = where;
+    if (is.valid()) {
+      invalidations_.filled();
+      if (needs_publish_) owes_publish_ = where;
+    }
     diary_.suspect(place.span);
 
-    if (was.table() && is.table() && was.address == is.address && is.wrong == nullptr) return;
+    if (was.table() && is.table() && was.address == is.address && is.wrong == nullptr) {
+      if (is.rights != was.rights) report(Offence::unmodelled, "other rights of a table, in " + text(place));
+      return;
+    }
     if (was.table()) {
       StaleTable gone{.table = was.address, .frames = {}, .left = place.span, .hold = invalidations_.hold()};
       tree_.unlink(was.address, place.level - 1, now_, gone.frames);
@@ -275,12 +303,9 @@ class HostileTlb final : public Observer {
       broken_.erase(broken_.lower_bound(place.span.begin.raw()), broken_.lower_bound(end));
       for (auto const table : gone.frames) uses_.forget(tree_, table);
       stale_.slot(place.level, place.span, call_).tables.push_back(std::move(gone));
-    } else if (was.leaf() && (!rules_.covers(is, was) || was.contiguous != is.contiguous)) {
-      auto const [reach, whole] = tree_.cached_as(place, was);
-      auto& leaves = stale_.slot(reach.level, reach.span, call_).leaves;
-      // Again: it is as fresh as the last time it was there.
-      std::erase_if(leaves, [&](const StaleLeaf& known) { return known.was == whole; });
-      leaves.push_back({whole, invalidations_.hold()});
+    } else if (was.leaf()) {
+      auto const narrower = rules_.covers(is, was) && was.contiguous == is.contiguous;
+      if (!narrower || (keep_narrower_ && was.rights != is.rights)) keep_stale(place, was, narrower);
     }
     if (!judging_ && was.leaf() && is.leaf() && was.address == is.address && plain) check_plain(place, old, next);
     auto const known = broken_.extract(place.span.begin.raw());
@@ -322,11 +347,20 @@ class HostileTlb final : public Observer {
     report(complaint);
   }
 
+  void keep_stale(Place place, const Decoded& was, bool narrower) {
+    auto const [reach, whole] = tree_.cached_as(place, was);
+    auto& leaves = stale_.slot(reach.level, reach.span, call_).leaves;
+    // Again: it is as fresh as the last time it was there.
+    std::erase_if(leaves, [&](const StaleLeaf& known) { return known.was == whole; });
+    leaves.push_back({whole, invalidations_.hold(), narrower});
+  }
+
   /// Where hardware could set a mark between the mapper's load and its store, the store must not take it away again.
   /// Where the operation is declared, what is lost is seen itself.
   void check_plain(Place place, Entry old, Entry next) {
     auto const& reader = tree_.reader();
-    auto const marked = reader.written(place.level, reader.accessed(place.level, old));
+    auto marked = reader.accessed(place.level, old);
+    if (allows(tree_.decode(place.level, old).rights, Prot::w)) marked = reader.written(place.level, marked);
     if ((marked & ~old & ~next) != 0) report(Offence::plain_store, text(place) + ", " + hex(marked & ~old & ~next));
   }
 
@@ -459,7 +493,11 @@ class HostileTlb final : public Observer {
     stale_.each([&](const StaleSlot& slot) {
       for (auto const& table : slot.tables) forget(table, State::invalidated);
     });
-    stale_.clear();
+    if (!keep_narrower_) return stale_.clear();
+    stale_.remove([](const auto& item) {
+      if constexpr (requires { item.narrower; }) return !item.narrower || item.hold.held() == 0;
+      return true;
+    });
   }
   void forget(const StaleTable& table, State next) {
     for (auto const frame : table.frames)
@@ -562,6 +600,7 @@ class HostileTlb final : public Observer {
   bool unpublished_ = false;
   bool judging_ = true;
   bool waits_for_readers_;
+  bool keep_narrower_;
   bool needs_publish_;
 };
 

@@ -25,21 +25,24 @@ namespace slat::testing {
 
 class Invalidations {
  public:
-  /// `needs_publish`: stores are seen by walkers only when the mapper has said so. `forgotten` is told of each table
-  /// pointer that no context can have any more.
+  /// `needs_publish`: stores are seen by walkers only when the mapper has said so. `tree_is_empty` says
+  /// whether there is anything to cache; `forgotten` is told of each table pointer that no context can have any more.
   Invalidations(Recorder& recorder, StaleSet& stale, Family family, unsigned page_bits, bool needs_publish,
-                std::function<void(const StaleTable&)> forgotten)
+                std::function<bool()> tree_is_empty, std::function<void(const StaleTable&)> forgotten)
       : recorder_{&recorder},
         stale_{&stale},
         family_{family},
         page_bits_{page_bits},
         needs_publish_{needs_publish},
+        tree_is_empty_{std::move(tree_is_empty)},
         forgotten_{std::move(forgotten)} {}
 
   const Contexts& contexts() const { return contexts_; }
   ContextSet usable() const { return contexts_.usable(root_); }
   void attach(HostPhys root) { root_ = root; }
   void detach() { contexts_.gone(root_); }
+  /// Something in the tree has become valid.
+  void filled() { contexts_.filled(); }
 
   /// Of what the present CPU takes out of the tree: everybody that has the tree may have it.
   Hold hold() const {
@@ -185,7 +188,7 @@ class Invalidations {
         hold.combined &= ~set;
       });
     });
-    contexts_.flushed(set);
+    contexts_.flushed(set, tree_is_empty_());
     forget();
   }
 
@@ -210,7 +213,7 @@ class Invalidations {
     if (!reach.by_address) {
       stale_->each(each);
       // All that was of the tag has gone with it; it has completed by the time anybody can look.
-      if (reach.stage2) contexts_.flushed(set);
+      if (reach.stage2) contexts_.flushed(set, tree_is_empty_());
       return;
     }
     stale_->overlapping(reach.range, each);
@@ -298,6 +301,7 @@ class Invalidations {
   Family family_;
   unsigned page_bits_;
   bool needs_publish_;
+  std::function<bool()> tree_is_empty_;
   std::function<void(const StaleTable&)> forgotten_;
   Contexts contexts_;
   HostPhys root_{};

@@ -39,6 +39,7 @@ struct Hold {
 struct StaleLeaf {
   Decoded was;
   Hold hold;
+  bool narrower = false;  // than what is live: it may linger, and a guest may fault on it
 };
 
 /// A table pointer that is no longer in its slot. What it leads to is frozen: it may be walked, so it may not be
