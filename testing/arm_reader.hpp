@@ -20,11 +20,11 @@ struct ArmFeatures {
   unsigned input_bits;       // the IPA size
   Level root;                // where walks start: 0 is the manual's level 3
   unsigned output_bits;      // VTCR_EL2.PS in bits, 48 at most
-  bool fwb;                  // HCR_EL2.FWB
-  bool xnx;                  // FEAT_XNX
-  bool ha;                   // VTCR_EL2.HA: hardware sets the access flag
-  bool hd;                   // VTCR_EL2.HD: and, where DBM is set, S2AP[1]
-  unsigned bbm;              // FEAT_BBM level; conflict() takes level 1 as 0
+  bool fwb = false;          // HCR_EL2.FWB
+  bool xnx = false;          // FEAT_XNX
+  bool ha = false;           // VTCR_EL2.HA: hardware sets the access flag
+  bool hd = false;           // VTCR_EL2.HD: and, where DBM is set, S2AP[1]
+  unsigned bbm = 0;          // FEAT_BBM level; conflict() takes level 1 as 0
   bool xs = false;           // FEAT_XS: bit 11 is FnXS
   bool house_rules = false;  // also what only slat demands
 };

@@ -28,8 +28,12 @@ class Hardware {
         random_{seed * 0x9e37'79b9'7f4a'7c15 | 1},
         period_{period} {}
 
-  /// True once in `period` times.
-  bool takes_a_turn() { return period_ != 0 && below(period_) == 0; }
+  /// True once in `period` times, at uneven intervals.
+  bool takes_a_turn() {
+    if (period_ == 0 || --until_turn_ != 0) return false;
+    until_turn_ = 1 + below(2 * std::uint64_t{period_} - 1);
+    return true;
+  }
 
   /// Uses some page of `near`, or of the table around it, or one at an end of the operation's range.
   void act(GuestRange near, GuestRange changing) {
@@ -121,6 +125,7 @@ class Hardware {
   std::vector<Route> routes_;
   std::uint64_t random_;
   unsigned period_;
+  std::uint64_t until_turn_ = period_;
 };
 
 }  // namespace slat::testing

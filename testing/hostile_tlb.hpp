@@ -27,6 +27,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -514,14 +515,18 @@ class HostileTlb final : public Observer {
                                     meaning ? packed(*meaning) : 0});
   }
   void keep_words(HostPhys at, Level level) {
-    if (!frames_->owns(at) || tree_.table(at).state != State::aside) return;
+    std::set<std::uint64_t> kept;
+    keep_words(at, level, kept);
+  }
+  void keep_words(HostPhys at, Level level, std::set<std::uint64_t>& kept) {
+    if (!frames_->owns(at) || tree_.table(at).state != State::aside || !kept.insert(at.raw()).second) return;
     recorder_->keep(What::zero, {at.raw(), tree_.shape().granule()});
     auto const* const entries = frames_->view(at);
     for (std::size_t i = 0; i != tree_.shape().table_entries(); ++i) {
       if (entries[i] == 0) continue;
       recorder_->keep(What::word, {(at + i * sizeof(Entry)).raw(), entries[i]});
       auto const below = tree_.decode(level, entries[i]);
-      if (below.table()) keep_words(below.address, level - 1);
+      if (below.table()) keep_words(below.address, level - 1, kept);
     }
   }
 
@@ -541,11 +546,13 @@ class HostileTlb final : public Observer {
     if (!found.decoded.leaf()) return {};  // said elsewhere
     auto const level = found.place.level;
     auto const age = age_ ? age_(level, *found.entry) : Age{found.decoded.is_accessed, found.decoded.is_dirty};
-    auto const where = hex(page.raw()) + ", by " + text(found.place) + ": " + hex(*found.entry);
+    auto const lost = [&](Offence offence) {
+      report(offence, hex(page.raw()) + ", by " + text(found.place) + ": " + hex(*found.entry));
+    };
     // Where software keeps the mark, only it can tell.
     auto const readable = age_ || tree_.reader().sets_dirty();
-    if (untold.dirty && !age.dirty && readable) report(Offence::lost_dirty, where);
-    if (untold.accessed && tree_.reader().sets_accessed() && !age.accessed) report(Offence::lost_accessed, where);
+    if (untold.dirty && !age.dirty && readable) lost(Offence::lost_dirty);
+    if (untold.accessed && tree_.reader().sets_accessed() && !age.accessed) lost(Offence::lost_accessed);
     return age;
   }
 

@@ -130,8 +130,8 @@ constexpr bool possible(const Features& f) {
 }
 template <class Reader>
 constexpr bool possible(const Reader& reader, const MachineOptions& options) {
-  return options.frames != 0 && options.frames <= 1u << 16 && options.base.aligned_to(reader.shape().granule()) &&
-         options.base.raw() < 1ull << 52;
+  return options.frames != 0 && options.frames <= (1u << 26) / reader.shape().granule() &&
+         options.base.aligned_to(reader.shape().granule()) && options.base.raw() < 1ull << 52;
 }
 
 constexpr std::string_view word_for(const ArmReader&) { return "arm"; }

@@ -33,7 +33,7 @@ endforeach()
 
 # Headers: each public one compiles alone. What is Arm's compiles as Arm code, because one file of it holds asm.
 file(GLOB_RECURSE headers RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/mm/*.hpp
-     ${PROJECT_SOURCE_DIR}/arch/*.hpp)
+     ${PROJECT_SOURCE_DIR}/arch/*.hpp ${PROJECT_SOURCE_DIR}/testing/*.hpp)
 foreach(header IN LISTS headers)
   set(compilers host host_clang)
   if(header MATCHES "^arch/aarch64/")
@@ -52,7 +52,8 @@ static_check(includes every-rule-can-fail ${scripts}/includes_can_fail)
 
 # Format and lint.
 file(GLOB_RECURSE sources RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/hv/*.[ch]pp
-     ${PROJECT_SOURCE_DIR}/tests/*.[ch]pp ${PROJECT_SOURCE_DIR}/bench/*.[ch]pp)
+     ${PROJECT_SOURCE_DIR}/tests/*.[ch]pp ${PROJECT_SOURCE_DIR}/bench/*.[ch]pp
+     ${PROJECT_SOURCE_DIR}/testing/*.cpp)
 foreach(file IN LISTS headers sources)
   static_check(format ${file} clang-format-16 --dry-run --Werror ${file})
 endforeach()
@@ -68,3 +69,18 @@ static_check(commands refusals ${scripts}/commands)
 # Consumers: the library as other projects get it, running the README's own example.
 static_check(consumer installed ${scripts}/consumer installed)
 static_check(consumer fetched ${scripts}/consumer fetched)
+
+# Mutants: real defects, seeded in a copy of the tree, and what finds each.
+file(GLOB patches RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS mutants/*.patch)
+foreach(patch IN LISTS patches)
+  cmake_path(GET patch STEM LAST_ONLY name)
+  static_check(mutants ${name} ${scripts}/mutant ${patch})
+endforeach()
+file(GLOB checks RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS mutants/checks/*.cpp)
+foreach(check IN LISTS checks)
+  cmake_path(GET check STEM name)
+  static_check(mutants none-${name} ${scripts}/mutant none ${name})
+endforeach()
+static_check(mutants no-line-twice ${scripts}/mutant --distinct)
+static_check(mutants table ${scripts}/mutant --table)
+static_check(mutants useless-patches-fail ${scripts}/mutant_can_fail)

@@ -26,3 +26,14 @@ foreach(source IN LISTS sources)
   endif()
   gtest_discover_tests(${name} TEST_PREFIX ${name}: DISCOVERY_TIMEOUT 60 PROPERTIES LABELS unit TIMEOUT 300)
 endforeach()
+
+# What all of these execute of mm/ and arch/, where the compiler counts it; and that too little of it is a failure.
+if(CMAKE_CXX_FLAGS MATCHES "-fcoverage-mapping")
+  set(coverage ${CMAKE_CURRENT_SOURCE_DIR}/scripts/coverage ${PROJECT_BINARY_DIR})
+  add_test(NAME coverage:mm-and-arch COMMAND ${coverage})
+  set_tests_properties(coverage:mm-and-arch PROPERTIES LABELS coverage TIMEOUT 900 RUN_SERIAL TRUE)
+  add_test(NAME coverage:too-little-fails
+           COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/scripts/expect_failure "less than the wanted 98 % of lines" ${coverage}
+                   memory_set_join_test)
+  set_tests_properties(coverage:too-little-fails PROPERTIES LABELS coverage TIMEOUT 300)
+endif()
