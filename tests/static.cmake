@@ -70,6 +70,10 @@ static_check(commands refusals ${scripts}/commands)
 static_check(consumer installed ${scripts}/consumer installed)
 static_check(consumer fetched ${scripts}/consumer fetched)
 
+# Documents: what they say of testing/ is so.
+static_check(documents rules ${scripts}/documents rules)
+static_check(documents example ${scripts}/documents example)
+
 # Mutants: real defects, seeded in a copy of the tree, and what finds each.
 file(GLOB patches RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS mutants/*.patch)
 foreach(patch IN LISTS patches)
