@@ -27,14 +27,14 @@
 #include <functional>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <slat/testing/cache_rules.hpp>
+#include <slat/testing/contiguous_sets.hpp>
 #include <slat/testing/diary.hpp>
-#include <slat/testing/guest_memory.hpp>
+#include <slat/testing/frame_rules.hpp>
 #include <slat/testing/hardware.hpp>
 #include <slat/testing/intent.hpp>
 #include <slat/testing/invalidations.hpp>
@@ -43,6 +43,7 @@
 #include <slat/testing/recorder.hpp>
 #include <slat/testing/recording_frames.hpp>
 #include <slat/testing/stale_set.hpp>
+#include <slat/testing/trace_keeper.hpp>
 
 namespace slat::testing {
 
@@ -74,8 +75,8 @@ class HostileTlb final : public Observer {
                        options.needs_publish,
                        [this] { return !tree_.attached() || tree_.empty(); },
                        [this](const StaleTable& table) { forget(table, State::invalidated); }},
+        frame_rules_{recorder, frames, tree_, stale_, invalidations_, options.waits_for_readers},
         hardware_{recorder, frames, tree_, stale_, invalidations_, options.seed, options.period},
-        waits_for_readers_{options.waits_for_readers},
         keep_narrower_{options.keep_narrower},
         needs_publish_{options.needs_publish} {
     recorder.listen(this);
@@ -97,11 +98,7 @@ class HostileTlb final : public Observer {
 
   bool attached() const { return tree_.attached(); }
   void attach(HostPhys root) {
-    if (recorder_->keeps_all()) {
-      for (std::size_t i = 0; i != tree_.root_granules(); ++i)
-        keep_words(root + i * tree_.shape().granule(), tree_.shape().root);
-      recorder_->keep(What::root, {root.raw()});
-    }
+    trace_.attach(root);
     invalidations_.attach(root);
     auto visit = Visit{*this, Place{tree_.shape().root + 1, {}}, Decoded{}};
     tree_.attach(root, visit);
@@ -113,7 +110,7 @@ class HostileTlb final : public Observer {
   void begin(Change change) {
     ++call_;
     change_ = std::move(change);
-    keep(change_);
+    trace_.change(change_);
   }
   /// It succeeded.
   void commit() {
@@ -144,7 +141,7 @@ class HostileTlb final : public Observer {
       auto const& [at, broken] = *broken_.begin();
       report(Offence::broken_left, text(Place{broken.level, {GuestPhys{at}, tree_.shape().span(broken.level)}}));
     }
-    for (auto const& [begin, level] : std::exchange(incomplete_, {})) check_complete(GuestPhys{begin}, level);
+    contiguous_.at_rest();
     diary_.settle([&](GuestPhys page, Age untold) { return settle_age(page, untold); });
     if (judging_ && tree_.attached())
       for (auto const& range : changed_) check_meaning(range);
@@ -201,36 +198,18 @@ class HostileTlb final : public Observer {
       case What::store: stored(HostPhys{first}, second, third, fourth, true); break;
       case What::exchange:
       case What::compare_exchange: stored(HostPhys{first}, second, third, sizeof(Entry), false); break;
-      case What::allocate: allocated(HostPhys{first}, second); break;
-      case What::release: releasing(HostPhys{first}, second); break;
       case What::hook: begin_asked(HostPhys{first}); break;
       case What::asked: asked_.push_back({{GuestPhys{first}, second}, static_cast<Level>(third), fourth != 0}); break;
       case What::asked_everything: asked_everything_ = true; break;
       case What::granted: invalidations_.grant(); break;
       case What::settled: settle(); break;
-      case What::readers_gone: last_wait_ = ++now_; break;
-      case What::reader_begins: readers_[first] = ++now_; break;
-      case What::reader_ends: readers_.erase(first); break;
-      case What::reader_loads:
-        if (!frames_->owns(HostPhys{second}.down_to(tree_.shape().granule())))
-          report(Offence::access_after_release, "reader " + std::to_string(first) + " at " + hex(second));
-        break;
       case What::mark: tree_.hardware_writes(HostPhys{first}, third); break;
       case What::use: diary_.touch(GuestPhys{first}, HostPhys{second}, third != 0, intent_, change_); break;
-      default: break;
+      default: frame_rules_.on(event); break;
     }
   }
 
-  /// Before a store is recorded in a trace: what it links is written down first, for nobody saw it being filled.
-  void foresee(const Event& event) override {
-    HostPhys const where{event.values[0]};
-    if (!tree_.attached() || !frames_->owns(where.down_to(tree_.shape().granule())) ||
-        tree_.table(where).state != State::live)
-      return;
-    auto const place = tree_.place(where);
-    auto const next = tree_.decode(place.level, event.values[2]);
-    if (next.table()) keep_words(next.address, place.level - 1);
-  }
+  void foresee(const Event& event) override { trace_.store(event); }
 
  private:
   /// A live slot that is broken: the call that last wrote it, and the leaf that it broke.
@@ -281,11 +260,11 @@ class HostileTlb final : public Observer {
   }
 
   void live_store(HostPhys where, Entry old, Entry next, bool plain) {
-    ++now_;
+    auto const now = frame_rules_.tick();
     auto const place = tree_.place(where);
     auto const was = tree_.decode(place.level, old);
     auto const is = tree_.decode(place.level, next);
-    if (was.leaf()) uses_.remove(was.address, place.span.size);
+    if (was.leaf()) frame_rules_.guest_memory().remove(was.address, place.span.size);
     unpublished_ = needs_publish_;
     if (is.valid()) {
       invalidations_.filled();
@@ -299,10 +278,10 @@ class HostileTlb final : public Observer {
     }
     if (was.table()) {
       StaleTable gone{.table = was.address, .frames = {}, .left = place.span, .hold = invalidations_.hold()};
-      tree_.unlink(was.address, place.level - 1, now_, gone.frames);
+      tree_.unlink(was.address, place.level - 1, now, gone.frames);
       auto const end = place.span.end().raw();
       broken_.erase(broken_.lower_bound(place.span.begin.raw()), broken_.lower_bound(end));
-      for (auto const table : gone.frames) uses_.forget(tree_, table);
+      for (auto const table : gone.frames) frame_rules_.guest_memory().forget(tree_, table);
       stale_.slot(place.level, place.span, call_).tables.push_back(std::move(gone));
     } else if (was.leaf()) {
       auto const narrower = rules_.covers(is, was) && was.contiguous == is.contiguous;
@@ -331,9 +310,9 @@ class HostileTlb final : public Observer {
         report(Offence::unmodelled, "an entry for a table that takes rights away, in " + text(place));
       return report(rules_.pointer_conflict(place, entry));
     }
-    if (entry.leaf()) uses_.add(entry.address, place.span.size);
+    if (entry.leaf()) frame_rules_.guest_memory().add(entry.address, place.span.size);
     if (entry.leaf()) report(rules_.leaf_conflict(place, entry));
-    if (entry.contiguous || mixes_) check_contiguous(place);
+    contiguous_.look(place, entry);
     std::optional<Complaint> complaint;
     if (entry.kind == Decoded::Kind::broken) {
       broken_.try_emplace(place.span.begin.raw(), Broken{place.level, call_, {}});
@@ -365,22 +344,6 @@ class HostileTlb final : public Observer {
     if ((marked & ~old & ~next) != 0) report(Offence::plain_store, text(place) + ", " + hex(marked & ~old & ~next));
   }
 
-  /// What the contiguous bit joins must be alike. Members that are not valid yet, or no longer, may be missing.
-  void check_contiguous(Place place) {
-    mixes_ = true;
-    auto const& reader = tree_.reader();
-    auto const count = reader.contiguous_entries(place.level);
-    if (count == 1) return;
-    auto const size = count * tree_.shape().span(place.level);
-    GuestRange const set{place.span.begin.down_to(size), size};
-    auto const* const first = tree_.slot({place.level, {set.begin, place.span.size}});
-    auto const* const wrong =
-        first == nullptr ? nullptr : reader.contiguous_fault(place.level, {first, count}, set.begin);
-    if (wrong != nullptr && wrong != incomplete_set)
-      report(Offence::contiguous_mixed, std::string{wrong} + ", in " + text(set));
-    if (wrong == incomplete_set) incomplete_[set.begin.raw()] = place.level;
-  }
-
   /// Whether hardware found anything in `part` when `slot` held `was`.
   bool translated(const Decoded& was, Place slot, GuestRange part) const {
     if (was.leaf()) return true;
@@ -404,56 +367,6 @@ class HostileTlb final : public Observer {
     auto const state = tree_.table(where).state;
     auto const seen = state == State::live || state == State::cached;
     hardware_.act(seen ? tree_.place(where).span : change_.range, change_.range);
-  }
-
-  // ---- frames
-
-  void allocated(HostPhys frame, std::uint64_t bytes) {
-    for (std::uint64_t at = 0; at < bytes; at += tree_.shape().granule()) tree_.table(frame + at) = {};
-  }
-
-  void releasing(HostPhys frame, std::uint64_t bytes) {
-    for (std::uint64_t at = 0; at < bytes; at += tree_.shape().granule()) {
-      auto& table = tree_.table(frame + at);
-      if (tree_.is_root(frame + at)) {
-        if (!stale_.empty() || !tree_.empty()) report(Offence::released_while_linked, hex((frame + at).raw()));
-        invalidations_.detach();
-        tree_.detach();
-      }
-      if (table.state == State::live) report(Offence::released_while_linked, hex((frame + at).raw()));
-      if (table.state == State::cached) report(Offence::released_while_cached, hex((frame + at).raw()));
-      if (table.state == State::invalidated && may_be_read(table))
-        report(Offence::released_before_readers, hex((frame + at).raw()));
-      if (table.state == State::aside) check_guest_memory(frame + at);
-      table = {};
-    }
-  }
-
-  /// Readers that nobody tells of are over when the mapper says so.
-  bool may_be_read(const typename Tree::Table& table) const {
-    if (waits_for_readers_ && table.unlinked >= last_wait_) return true;
-    return std::any_of(readers_.begin(), readers_.end(),
-                       [&](const auto& reader) { return reader.second < table.unlinked; });
-  }
-
-  /// A frame goes that is no table: no translation that anybody can use may lead to it.
-  void check_guest_memory(HostPhys frame) {
-    if (uses_.any(frame)) return report(Offence::host_released, hex(frame.raw()) + " is mapped");
-    auto const usable = invalidations_.usable();
-    auto const leads_there = [&](GuestRange span, const Decoded& leaf) {
-      return frame - leaf.address < span.size && frame >= leaf.address;
-    };
-    stale_.each([&](const StaleSlot& slot) {
-      auto found = false;
-      for (auto const& leaf : slot.leaves)
-        found = found || ((leaf.hold.held() & usable) != 0 && leads_there(slot.span, leaf.was));
-      for (auto const& table : slot.tables)
-        found = found || ((table.hold.held() & usable) != 0 && frames_->owns(table.table) &&
-                          !tree_.each_leaf(table.table, slot.level - 1, slot.span,
-                                           [&](Place at, const Decoded& leaf) { return !leads_there(at.span, leaf); }));
-      if (found)
-        report(Offence::host_released, hex(frame.raw()) + " may be cached, by " + text(Place{slot.level, slot.span}));
-    });
   }
 
   // ---- the hook
@@ -505,40 +418,7 @@ class HostileTlb final : public Observer {
       if (tree_.table(frame).state == State::cached) tree_.table(frame).state = next;
   }
 
-  // ---- the trace
-
-  void keep(const Change& change) {
-    if (!recorder_->keeps_all()) return;
-    recorder_->keep(What::change, {change.range.begin.raw(), change.range.size, change.discards});
-    for (auto const& [range, meaning] : change.after)
-      recorder_->keep(What::piece, {range.begin.raw(), range.size, meaning ? meaning->host.raw() : 0,
-                                    meaning ? packed(*meaning) : 0});
-  }
-  void keep_words(HostPhys at, Level level) {
-    std::set<std::uint64_t> kept;
-    keep_words(at, level, kept);
-  }
-  void keep_words(HostPhys at, Level level, std::set<std::uint64_t>& kept) {
-    if (!frames_->owns(at) || tree_.table(at).state != State::aside || !kept.insert(at.raw()).second) return;
-    recorder_->keep(What::zero, {at.raw(), tree_.shape().granule()});
-    auto const* const entries = frames_->view(at);
-    for (std::size_t i = 0; i != tree_.shape().table_entries(); ++i) {
-      if (entries[i] == 0) continue;
-      recorder_->keep(What::word, {(at + i * sizeof(Entry)).raw(), entries[i]});
-      auto const below = tree_.decode(level, entries[i]);
-      if (below.table()) keep_words(below.address, level - 1, kept);
-    }
-  }
-
   // ---- at rest
-
-  void check_complete(GuestPhys begin, Level level) {
-    auto const* const first = tree_.attached() ? tree_.slot({level, {begin, tree_.shape().span(level)}}) : nullptr;
-    auto const count = tree_.reader().contiguous_entries(level);
-    if (first == nullptr) return;
-    if (auto const* const wrong = tree_.reader().contiguous_fault(level, {first, count}, begin))
-      report(Offence::contiguous_mixed, std::string{wrong} + ", at " + hex(begin.raw()));
-  }
 
   Age settle_age(GuestPhys page, Age untold) {
     if (!tree_.attached() || !intent_.at(page).meaning) return {};
@@ -549,8 +429,11 @@ class HostileTlb final : public Observer {
     auto const lost = [&](Offence offence) {
       report(offence, hex(page.raw()) + ", by " + text(found.place) + ": " + hex(*found.entry));
     };
-    // Where software keeps the mark, only it can tell.
-    auto const readable = age_ || tree_.reader().sets_dirty();
+    // Where software keeps the mark, only it can tell: without hardware's help, and on Arm where the write right, which
+    // is the mark, was taken away.
+    auto const marked =
+        tree_.reader().sets_dirty() && (Reader::family != Family::arm || allows(found.decoded.rights, Prot::w));
+    auto const readable = age_ || marked;
     if (untold.dirty && !age.dirty && readable) lost(Offence::lost_dirty);
     if (untold.accessed && tree_.reader().sets_accessed() && !age.accessed) lost(Offence::lost_accessed);
     return age;
@@ -588,25 +471,21 @@ class HostileTlb final : public Observer {
   Diary diary_;
   StaleSet stale_;
   CacheRules<Reader> rules_{tree_, stale_};
-  GuestMemory uses_{*frames_};
-  std::map<std::uint64_t, std::size_t> readers_;  // that were told of: when each began
   Invalidations invalidations_;
+  FrameRules<Reader> frame_rules_;
+  ContiguousSets<Reader> contiguous_{*recorder_, tree_};
+  TraceKeeper<Reader> trace_{*recorder_, *frames_, tree_};
   Hardware<Reader> hardware_;
   std::function<Age(Level, Entry)> age_;
   std::map<std::uint64_t, Broken> broken_;  // live slots, by their first address
   std::vector<GuestRange> changed_;         // by the edit
   std::optional<HostPhys> owes_publish_;    // an entry that became valid
   std::size_t call_ = 0;
-  std::size_t now_ = 1;
-  std::size_t last_wait_ = 0;
-  std::vector<Stale::Range> asked_;            // by the hook that runs
-  std::map<std::uint64_t, Level> incomplete_;  // contiguous sets, by their first address
-  bool mixes_ = false;                         // the contiguous bit is in use
+  std::vector<Stale::Range> asked_;  // by the hook that runs
   bool asked_everything_ = false;
   bool asking_ = false;
   bool unpublished_ = false;
   bool judging_ = true;
-  bool waits_for_readers_;
   bool keep_narrower_;
   bool needs_publish_;
 };
