@@ -12,9 +12,13 @@ target_include_directories(unit_test INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_S
 target_compile_options(unit_test INTERFACE -Wall -Wextra -Wconversion -Wshadow -Werror)
 
 set(SLAT_UNIT_TESTS "*" CACHE STRING "Which files of tests/unit, as a pattern without the suffix")
+set(SLAT_UNIT_EXCEPT "" CACHE STRING "And which of these not, as a regular expression")
 file(GLOB sources CONFIGURE_DEPENDS unit/${SLAT_UNIT_TESTS}.cpp)
 foreach(source IN LISTS sources)
   cmake_path(GET source STEM name)
+  if(SLAT_UNIT_EXCEPT AND name MATCHES "${SLAT_UNIT_EXCEPT}")
+    continue()
+  endif()
   add_executable(${name} ${source})
   target_link_libraries(${name} PRIVATE unit_test)
   # Parsing GoogleTest takes longer than most of these files: once is enough.

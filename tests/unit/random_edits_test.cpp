@@ -23,7 +23,6 @@ std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 0);
 }
 
-
 /// One table and some sixty random calls on it, a few of them in wider edits. They meet in a handful of blocks around a
 /// boundary of the level above, so that they run into each other.
 template <class Format>
