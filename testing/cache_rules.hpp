@@ -25,7 +25,8 @@ class CacheRules {
   /// Whether using `cached` is no worse than using `live`: the same translation, no right more, no mark more. Fewer
   /// rights may linger: using them faults, and the fault is resolved as spurious.
   bool covers(const Decoded& live, const Decoded& cached) const {
-    if (!live.leaf() || live.address != cached.address || live.type != cached.type) return false;
+    if (!live.leaf() || live.address != cached.address || live.type != cached.type || live.special != cached.special)
+      return false;
     if (!allows(live.rights, cached.rights)) return false;
     if (reader().sets_accessed() && cached.is_accessed && !live.is_accessed) return false;
     return !reader().sets_dirty() || !cached.is_dirty || live.is_dirty;

@@ -67,9 +67,10 @@ class Contexts {
     all_.push_back(Context{.cpu = cpu, .tag = tag, .usable = false, .holds = false});
     return all_.size() - 1;
   }
-  void leave(std::uint8_t cpu) {
+  /// `but`: this tag it goes on with.
+  void leave(std::uint8_t cpu, std::optional<std::uint64_t> but = {}) {
     for (auto& context : all_)
-      if (context.cpu == cpu && !context.implied) context.usable = false;
+      if (context.cpu == cpu && !context.implied && context.tag != but) context.usable = false;
   }
   /// They have forgotten everything. What can be walked may be cached again at once, if there is anything.
   void flushed(ContextSet set, bool tree_is_empty) {

@@ -60,13 +60,17 @@ class FrameRules {
       auto const frame = first + at;
       auto& table = tree_->table(frame);
       if (tree_->is_root(frame)) {
-        if (!stale_->empty() || !tree_->empty()) report(Offence::released_while_linked, frame);
+        if (any_stale([](const auto&) { return true; }) || !tree_->empty() || invalidations_->walking() != 0)
+          report(Offence::released_while_linked, frame);
         invalidations_->detach();
         tree_->detach();
       }
       switch (table.state) {
         case State::live: report(Offence::released_while_linked, frame); break;
-        case State::cached: report(Offence::released_while_cached, frame); break;
+        case State::cached:
+          if (any_stale([&](const auto& item) { return leads_to_table(item, frame); }))
+            report(Offence::released_while_cached, frame);
+          break;
         case State::invalidated:
           if (may_be_read(table)) report(Offence::released_before_readers, frame);
           break;
@@ -74,6 +78,21 @@ class FrameRules {
       }
       table = {};
     }
+  }
+
+  /// Whether a CPU can use anything stale that counts.
+  template <class Counts>
+  bool any_stale(Counts counts) {
+    auto found = false;
+    stale_->each([&](const StaleSlot& slot) {
+      for (auto const& leaf : slot.leaves) found = (counts(leaf) && invalidations_->gives_away(leaf.hold)) || found;
+      for (auto const& gone : slot.tables) found = (counts(gone) && invalidations_->gives_away(gone.hold)) || found;
+    });
+    return found;
+  }
+  static bool leads_to_table(const StaleLeaf&, HostPhys) { return false; }
+  static bool leads_to_table(const StaleTable& gone, HostPhys frame) {
+    return std::find(gone.frames.begin(), gone.frames.end(), frame) != gone.frames.end();
   }
 
   void read(std::uint64_t reader, HostPhys where) {
@@ -90,7 +109,6 @@ class FrameRules {
   /// A frame goes that is no table: no translation that anybody can use may lead to it.
   void check_guest_memory(HostPhys frame) {
     if (guest_memory_.any(frame)) return report(Offence::host_released, frame, " is mapped");
-    auto const usable = invalidations_->usable();
     auto const leads_there = [&](GuestRange span, const Decoded& leaf) {
       return frame >= leaf.address && frame - leaf.address < span.size;
     };
@@ -102,9 +120,9 @@ class FrameRules {
     stale_->each([&](const StaleSlot& slot) {
       auto found = false;
       for (auto const& leaf : slot.leaves)
-        found = found || ((leaf.hold.held() & usable) != 0 && leads_there(slot.span, leaf.was));
+        found = (leads_there(slot.span, leaf.was) && invalidations_->gives_away(leaf.hold)) || found;
       for (auto const& gone : slot.tables)
-        found = found || ((gone.hold.held() & usable) != 0 && by_table(slot, gone.table));
+        found = (by_table(slot, gone.table) && invalidations_->gives_away(gone.hold)) || found;
       if (found) report(Offence::host_released, frame, " may be cached, by " + text(Place{slot.level, slot.span}));
     });
   }

@@ -97,6 +97,20 @@ class HostileTlb final : public Observer {
   void judge_stores(bool on) { judging_ = on; }
 
   bool attached() const { return tree_.attached(); }
+  /// Whether a walk may read this word: in a table that is live, or that a cached pointer may reach.
+  bool may_be_walked(HostPhys where) const {
+    auto const state = tree_.table(where).state;
+    return state == State::live || state == State::cached;
+  }
+  /// Whether hardware that uses the entry at `where` could leave `next` there.
+  bool may_mark(HostPhys where, Entry next) const {
+    if (!may_be_walked(where)) return false;
+    auto const& reader = tree_.reader();
+    auto const level = tree_.place(where).level;
+    auto const now = *tree_.entry_at(where);
+    auto const used = reader.accessed(level, now);
+    return next == used || next == reader.written(level, used) || next == reader.written(level, now);
+  }
   void attach(HostPhys root) {
     trace_.attach(root);
     invalidations_.attach(root);
@@ -137,7 +151,7 @@ class HostileTlb final : public Observer {
     recorder_->keep(What::finish);
     settle();
     if (owes_publish_) report(Offence::unpublished, hex(owes_publish_->raw()));
-    if (!broken_.empty()) {
+    if (judging_ && !broken_.empty()) {
       auto const& [at, broken] = *broken_.begin();
       report(Offence::broken_left, text(Place{broken.level, {GuestPhys{at}, tree_.shape().span(broken.level)}}));
     }
@@ -187,7 +201,8 @@ class HostileTlb final : public Observer {
       judge_asked();
     }
     if (invalidations_.on(event)) {
-      if (event.what == What::publish || event.what == What::dsb_ish || event.what == What::dsb_ishst) {
+      auto const shows = event.what == What::publish || event.what == What::dsb_ish || event.what == What::dsb_ishst;
+      if (shows && event.cpu == writer_) {
         unpublished_ = false;
         owes_publish_.reset();
       }
@@ -266,6 +281,7 @@ class HostileTlb final : public Observer {
     auto const is = tree_.decode(place.level, next);
     if (was.leaf()) frame_rules_.guest_memory().remove(was.address, place.span.size);
     unpublished_ = needs_publish_;
+    writer_ = recorder_->cpu();
     if (is.valid()) {
       invalidations_.filled();
       if (needs_publish_) owes_publish_ = where;
@@ -292,8 +308,8 @@ class HostileTlb final : public Observer {
     auto const broken = known ? known.mapped() : Broken{place.level, call_, was};
     if (is.kind == Decoded::Kind::broken)
       broken_[place.span.begin.raw()] = broken.call == call_ ? broken : Broken{place.level, call_, {}};
-    else if (is.leaf() && was.kind == Decoded::Kind::broken && broken.was.leaf() && broken.was.address == is.address &&
-             broken.was.type == is.type)
+    else if (judging_ && is.leaf() && was.kind == Decoded::Kind::broken && broken.was.leaf() &&
+             broken.was.address == is.address && broken.was.type == is.type)
       report(Offence::needless_break, "rights alone changed in " + text(place));
     appeared(place, is, place, was);
     if (is.table()) {
@@ -329,10 +345,14 @@ class HostileTlb final : public Observer {
 
   void keep_stale(Place place, const Decoded& was, bool narrower) {
     auto const [reach, whole] = tree_.cached_as(place, was);
-    auto& leaves = stale_.slot(reach.level, reach.span, call_).leaves;
+    // One of a contiguous set may be cached as all of it, or by itself.
+    if (was.contiguous) keep_stale(stale_.slot(reach.level, reach.span, call_, true), whole, narrower);
+    keep_stale(stale_.slot(place.level, place.span, call_), was, narrower);
+  }
+  void keep_stale(StaleSlot& slot, const Decoded& was, bool narrower) {
     // Again: it is as fresh as the last time it was there.
-    std::erase_if(leaves, [&](const StaleLeaf& known) { return known.was == whole; });
-    leaves.push_back({whole, invalidations_.hold(), narrower});
+    std::erase_if(slot.leaves, [&](const StaleLeaf& known) { return known.was == was; });
+    slot.leaves.push_back({was, invalidations_.hold(), narrower});
   }
 
   /// Where hardware could set a mark between the mapper's load and its store, the store must not take it away again.
@@ -485,6 +505,7 @@ class HostileTlb final : public Observer {
   bool asked_everything_ = false;
   bool asking_ = false;
   bool unpublished_ = false;
+  std::uint8_t writer_ = 0;  // the CPU that made the latest store
   bool judging_ = true;
   bool keep_narrower_;
   bool needs_publish_;

@@ -39,6 +39,16 @@ class Invalidations {
 
   const Contexts& contexts() const { return contexts_; }
   ContextSet usable() const { return contexts_.usable(root_); }
+  /// The CPUs that are known to walk the tree now.
+  ContextSet walking() const {
+    return usable() & contexts_.where([](const Context& context) { return !context.implied; });
+  }
+  /// What this leads to is being given away. True when a CPU can use it; one that is outside must be rid of it first.
+  bool gives_away(const Hold& hold) {
+    for (std::size_t i = 0; i != contexts_.all().size(); ++i)
+      if ((hold.held() & ~usable()) >> i & 1) contexts_[i].owes = true;
+    return (hold.held() & usable()) != 0;
+  }
   void attach(HostPhys root) { root_ = root; }
   void detach() { contexts_.gone(root_); }
   /// Something in the tree has become valid.
@@ -96,8 +106,10 @@ class Invalidations {
     std::uint64_t tag = 0;  // of the VMID that TLBIs mean
     bool knows_tag = false;
     bool host_mode = false;
-    bool issued = false;     // a TLBI, and no barrier has waited for it
-    bool wants_isb = false;  // one has
+    bool issued = false;      // a TLBI, and no barrier has waited for it
+    bool wants_isb = false;   // one has
+    ContextSet flushing = 0;  // a TLBI takes everything from these, and no barrier has waited for it
+    bool flushing_everywhere = false, flushing_empty = false;
   };
   Cpu& cpu(const Event& event) {
     if (event.cpu >= cpus_.size()) cpus_.resize(event.cpu + std::size_t{1});
@@ -114,18 +126,26 @@ class Invalidations {
   void complete(const Event& event) {
     auto& one = cpu(event);
     one.wants_isb = std::exchange(one.issued, false) || one.wants_isb;
+    if (one.flushing != 0 && !(one.flushing_everywhere && event.what == What::dsb_nsh))
+      contexts_.flushed(std::exchange(one.flushing, 0), one.flushing_empty && tree_is_empty_());
     stale_->each([&](StaleSlot& slot) {
       slot.each_hold([&](Hold& hold) {
-        if (hold.pending_on != event.cpu) return;
-        hold.stage2 &= ~std::exchange(hold.pending_stage2, 0);
-        hold.combined &= ~std::exchange(hold.pending_combined, 0);
+        std::erase_if(hold.pending, [&](const Hold::Pending& done) {
+          if (done.on != event.cpu || (done.broadcast && event.what == What::dsb_nsh)) return false;
+          hold.stage2 &= ~done.stage2;
+          hold.combined &= ~done.combined;
+          return true;
+        });
       });
     });
     forget();
   }
   void synchronise(Cpu& one) {
     one.wants_isb = false;
-    if (one.knows_tag) one.tag = one.vttbr >> 48;
+    if (!one.knows_tag) return;
+    one.tag = one.vttbr >> 48;
+    auto const none = (one.vttbr & ((1ull << 48) - 2)) == 0;
+    contexts_.leave(static_cast<std::uint8_t>(&one - cpus_.data()), none ? std::nullopt : std::optional{one.tag});
   }
 
   // ---- which guest
@@ -135,14 +155,12 @@ class Invalidations {
     one.vttbr = event.values[0];
     one.knows_tag = true;
     HostPhys const root{one.vttbr & ((1ull << 48) - 2)};
-    if (root == HostPhys{0})
-      contexts_.leave(event.cpu);
-    else
-      enter(event.cpu, root, one.vttbr >> 48);
+    // Until the ISB it may walk the one before, too.
+    if (root != HostPhys{0}) enter(event.cpu, root, one.vttbr >> 48, true);
   }
-  void enter(std::uint8_t on, HostPhys root, std::uint64_t tag) {
+  void enter(std::uint8_t on, HostPhys root, std::uint64_t tag, bool stays = false) {
     if (family_ == Family::intel) tag = root.raw();
-    contexts_.leave(on);
+    if (!stays) contexts_.leave(on);
     auto const found = contexts_.find(on, tag);
     if (!found) return recorder_->report(Offence::unmodelled, "more CPUs and tags than this MMU can tell apart");
     auto& context = contexts_[*found];
@@ -205,15 +223,21 @@ class Invalidations {
       for (auto& leaf : slot.leaves)
         if (may_pass(leaf.hold, this_guest)) tlbi(slot, leaf.hold, reach, set, event.cpu);
       for (auto& table : slot.tables)
-        if (may_pass(table.hold, this_guest)) tlbi(table, reach, set, event.cpu);
+        if (may_pass(table.hold, this_guest)) tlbi(slot, table, reach, set, event.cpu);
       return true;
     };
     if (reach.granule_bits != 0 && reach.granule_bits != page_bits_)
       return stale_->each([](StaleSlot& slot) { slot.each_hold([](Hold& hold) { hold.missed |= Hold::by_granule; }); });
     if (!reach.by_address) {
       stale_->each(each);
-      // All that was of the tag has gone with it; it has completed by the time anybody can look.
-      if (reach.stage2) contexts_.flushed(set, tree_is_empty_());
+      if (!reach.stage2) return;
+      // All that was of the tag goes with it when a DSB has waited, but for what can be walked still.
+      auto hidden = false;
+      stale_->each(
+          [&](StaleSlot& slot) { slot.each_hold([&](const Hold& hold) { hidden = hidden || !hold.visible; }); });
+      one.flushing |= hidden ? set & ~contexts_.where([](const Context& c) { return c.usable; }) : set;
+      one.flushing_everywhere = reach.broadcast;
+      one.flushing_empty = tree_is_empty_();
       return;
     }
     stale_->overlapping(reach.range, each);
@@ -227,29 +251,32 @@ class Invalidations {
     if (reach.level != TlbiReach::any_level && reach.level != slot.level) return void(hold.missed |= Hold::by_level);
     issue(hold, reach, set, on);
   }
-  static void tlbi(StaleTable& table, const TlbiReach& reach, ContextSet set, std::uint8_t on) {
+  static void tlbi(const StaleSlot& slot, StaleTable& table, const TlbiReach& reach, ContextSet set, std::uint8_t on) {
     if (!reach.by_address) return issue(table.hold, reach, set, on);
     if (reach.leaf_only || reach.level != TlbiReach::any_level) return void(table.hold.missed |= Hold::by_tables);
     // Leaves below it may be cached, each by its own address: all of the span must be named.
-    if (table.left.empty() || table.parts == 0) table.parts = ~ContextSet{0};
+    // Parts that reach other CPUs, or that another CPU's DSB waits for, do not add up.
+    if (table.left.empty() || table.parts != set || table.parts_on != on) table.left = slot.span;
+    table.parts = set;
+    table.parts_on = on;
     auto const part = reach.range.clamp_to(table.left);
     if (part.begin == table.left.begin)
       table.left = GuestRange::between(part.end(), table.left.end());
     else if (part.end() == table.left.end())
       table.left.size -= part.size;
-    table.parts &= set;
     if (table.left.empty()) return issue(table.hold, reach, table.parts, on);
     table.hold.missed |= Hold::by_range;
   }
   static void issue(Hold& hold, const TlbiReach& reach, ContextSet set, std::uint8_t on) {
-    if (hold.pending_on != on) hold.pending_stage2 = hold.pending_combined = 0;
-    hold.pending_on = on;
-    if (reach.stage2) hold.pending_stage2 |= set & hold.stage2;
-    if (!reach.combined) return;
+    Hold::Pending pending{.on = on, .broadcast = reach.broadcast};
+    if (reach.stage2) pending.stage2 = set & hold.stage2;
     // Where an entry of stage 2 is left, a walk can make the combined one again.
     auto const safe = reach.stage2 ? set : set & ~hold.stage2;
-    if ((set & ~safe & hold.combined) != 0) hold.missed |= Hold::by_order;
-    hold.pending_combined |= safe & hold.combined;
+    if (reach.combined) {
+      if ((set & ~safe & hold.combined) != 0) hold.missed |= Hold::by_order;
+      pending.combined = safe & hold.combined;
+    }
+    if ((pending.stage2 | pending.combined) != 0) hold.pending.push_back(pending);
   }
 
   void forget() {
@@ -273,7 +300,8 @@ class Invalidations {
   /// What would have to be done to be rid of it.
   static Offence why(const Hold& hold, ContextSet usable) {
     auto const left = hold.held() & usable;
-    if (((hold.pending_stage2 | hold.pending_combined) & left) != 0) return Offence::not_completed;
+    for (auto const& pending : hold.pending)
+      if (((pending.stage2 | pending.combined) & left) != 0) return Offence::not_completed;
     if ((hold.stage2 & usable) == 0)
       return hold.missed & Hold::by_order ? Offence::wrong_order : Offence::one_kind_left;
     if ((hold.all & ~hold.held()) != 0 || ((hold.all & ~hold.stage2) & usable) != 0) return Offence::cpu_left_out;

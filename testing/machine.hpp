@@ -120,12 +120,12 @@ class Machine {
         for (std::uint64_t i = 0; i < second; i += sizeof(Entry))
           if (!has(at + i)) return false;
         recorder_.keep(event.what, event.values);
-        for (std::uint64_t i = 0; i < second; i += sizeof(Entry)) *entry(at + i) = 0;
+        for (std::uint64_t i = 0; i < second; i += sizeof(Entry)) write_unseen(at + i, 0);
         return true;
       case What::word:
         if (!has(at)) return false;
         recorder_.keep(event.what, event.values);
-        *entry(at) = second;
+        write_unseen(at, second);
         return true;
       case What::store: return store(at, third, fourth, event);
       case What::exchange:
@@ -133,8 +133,9 @@ class Machine {
         if (has(at)) frames_.exchange(entry(at), third);
         return has(at);
       case What::mark:
-        if (has(at)) recorder_.record(event);
-        return has(at);
+        if (!has(at) || !tlb_.may_mark(at, third)) return false;
+        recorder_.record(event);
+        return true;
       case What::change:
         if (!possible(range)) return false;
         announced_ = Change{range, {}, third != 0};
@@ -167,7 +168,14 @@ class Machine {
     return true;
   }
 
+  /// Said to be unseen by hardware, and judged if it is not.
+  void write_unseen(HostPhys at, Entry value) {
+    if (tlb_.may_be_walked(at)) recorder_.report(Offence::written_while_cached, hex(at.raw()));
+    *entry(at) = value;
+  }
+
   bool attach(HostPhys root) {
+    if (!root.aligned_to(reader_.shape().granule())) return false;
     auto const bytes = reader_.shape().root_entries() * sizeof(Entry);
     for (std::uint64_t at = 0; at < bytes; at += reader_.shape().granule())
       if (!frames_.inside(root + at) || !frames_.owns((root + at).down_to(reader_.shape().granule()))) return false;
@@ -175,6 +183,7 @@ class Machine {
       recorder_.report(Offence::unmodelled, "a second root at " + hex(root.raw()));
       return false;
     }
+    if (auto const flaw = reader_.root_flaw(root); flaw.found()) recorder_.report(Offence::malformed, flaw.rule);
     tlb_.attach(root);
     return true;
   }

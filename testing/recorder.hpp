@@ -139,7 +139,8 @@ class Recorder {
     std::string out;
     for (auto at = noted_ < last_.size() ? 0 : noted_ - last_.size(); at < noted_; ++at) {
       auto const& event = last_[at % last_.size()];
-      out += event.cpu == remark_cpu ? "  --- " + remark_[event.values[0]] : "  " + text(event);
+      out += event.cpu == remark_cpu && event.what == What::finish ? "  --- " + remark_[event.values[0]]
+                                                                   : "  " + text(event);
       out += "\n";
     }
     return out;

@@ -150,8 +150,8 @@ class RecordingFrames {
   static constexpr std::size_t unlimited = std::numeric_limits<std::size_t>::max();
 
   bool whole(HostPhys frame, std::uint64_t bytes) const {
-    return bytes != 0 && inside(frame) && inside(frame + (bytes - 1)) && (frame - base_) % granule_ == 0 &&
-           bytes % granule_ == 0;
+    return bytes != 0 && inside(frame) && bytes <= count_ * granule_ - (frame - base_) &&
+           (frame - base_) % granule_ == 0 && bytes % granule_ == 0;
   }
 
   HostPhys touch(const Entry* entry) const {

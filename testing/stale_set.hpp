@@ -25,12 +25,15 @@ struct Hold {
 
   ContextSet stage2 = 0;    // as an entry of stage 2, or whatever else is known by guest-physical address
   ContextSet combined = 0;  // as a part of one that combines both stages
-  ContextSet pending_stage2 = 0;
-  ContextSet pending_combined = 0;  // invalidated, and to be gone when `pending_on` has waited for it
-  ContextSet all = 0;               // where it ever was
-  std::uint8_t pending_on = 0;
-  std::uint8_t writer = 0;  // the CPU whose store took it out of the tree
-  bool visible = false;     // every walker sees that store
+  struct Pending {
+    std::uint8_t on;  // the CPU whose DSB it waits for
+    bool broadcast;   // which must be for the inner shareable domain then
+    ContextSet stage2 = 0, combined = 0;
+  };
+  std::vector<Pending> pending{};  // invalidated, and gone when that DSB has been
+  ContextSet all = 0;              // where it ever was
+  std::uint8_t writer = 0;         // the CPU whose store took it out of the tree
+  bool visible = false;            // every walker sees that store
   std::uint8_t missed = 0;
 
   ContextSet held() const { return stage2 | combined; }
@@ -49,6 +52,7 @@ struct StaleTable {
   std::vector<HostPhys> frames;  // it, and the tables that went with it
   GuestRange left;               // the part of its span that no invalidation has named yet
   ContextSet parts = 0;          // where the others were dropped
+  std::uint8_t parts_on = 0;     // by this CPU, whose DSB waits for them all
   Hold hold;
 };
 
@@ -68,8 +72,9 @@ struct StaleSlot {
 
 class StaleSet {
  public:
-  StaleSlot& slot(Level level, GuestRange span, std::size_t call) {
-    auto const [found, is_new] = slots_[level].try_emplace(span.begin.raw());
+  /// `joined`: of a contiguous set. All slots of one map have one size.
+  StaleSlot& slot(Level level, GuestRange span, std::size_t call, bool joined = false) {
+    auto const [found, is_new] = slots_[level + (joined ? most_levels : 0)].try_emplace(span.begin.raw());
     if (is_new) {
       ++count_;
       found->second.level = level;
@@ -148,7 +153,8 @@ class StaleSet {
     return true;
   }
 
-  std::array<std::map<std::uint64_t, StaleSlot>, 5> slots_;
+  static constexpr std::size_t most_levels = 5;
+  std::array<std::map<std::uint64_t, StaleSlot>, 2 * most_levels> slots_;
   std::size_t count_ = 0;
 };
 

@@ -427,6 +427,132 @@ TEST_F(NptGuest, AnAsidForTwoTreesIsNamed) {
   EXPECT_EQ(machine.offence(), Offence::tag_reused) << why();
 }
 
+// ---- what only looks right
+
+TEST_F(ArmGuest, ATableThatMayBeWalkedIsNotFilledAnew) {
+  machine.store(middle, 0);
+  machine.zero(leaves);
+  EXPECT_EQ(machine.offence(), Offence::written_while_cached) << why();
+}
+TEST_F(ArmGuest, TheRootStaysAsLongAsACpuMayWalkIt) {
+  machine.store(root, 0);
+  dsb();
+  tlbi(What::tlbi_vmalls12e1is);
+  dsb();
+  isb();
+  machine.release(root);
+  EXPECT_EQ(machine.offence(), Offence::released_while_linked) << why();
+}
+TEST_F(ArmGuest, ABarrierForThisCpuAloneDoesNotWaitForOthers) {
+  unmap_first();
+  dsb();
+  tlbi(What::tlbi_ipas2e1is);
+  machine.tell(What::dsb_nsh);
+  tlbi(What::tlbi_vmalle1is);
+  machine.tell(What::dsb_nsh);
+  isb();
+  EXPECT_NE(end(), Offence::none) << why();
+}
+TEST_F(ArmGuest, TwoCpusThatInvalidateAtOnceBothCount) {
+  unmap_first();
+  dsb();
+  tlbi(What::tlbi_vmalls12e1is);
+  machine.on(1);
+  tlbi(What::tlbi_vmalls12e1is);
+  machine.on(0);
+  dsb();
+  isb();
+  machine.store(leaves, ArmMachine::leaf(0, other_ram));
+  EXPECT_EQ(machine.offence(), Offence::none) << why();
+}
+TEST_F(ArmGuest, PartsThatReachOtherCpusDoNotAddUp) {
+  machine.store(middle, 0);
+  dsb();
+  for (std::uint64_t i = 0; i != 512; ++i) tlbi(What::tlbi_ipas2e1, i);
+  machine.on(1);
+  tlbi(What::tlbi_ipas2e1);
+  dsb();
+  machine.on(0);
+  dsb();
+  tlbi(What::tlbi_vmalle1is);
+  dsb();
+  isb();
+  machine.release(leaves);
+  EXPECT_EQ(machine.offence(), Offence::released_while_cached) << why();
+}
+TEST_F(ArmGuest, AVmidIsReusedOnlyOnceItsInvalidationHasCompleted) {
+  for (auto const cpu : cpus_0_and_1) machine.on(cpu).tell(What::vttbr, 0), isb();
+  machine.on(0).store(root, 0);
+  dsb();
+  machine.tell(What::vttbr, vttbr);
+  isb();
+  tlbi(What::tlbi_vmalls12e1is);
+  machine.allocate(spare);
+  machine.zero(spare);
+  machine.tell(What::vttbr, 7ull << 48 | spare.raw());
+  EXPECT_EQ(machine.offence(), Offence::tag_reused) << why();
+}
+TEST_F(ArmGuest, ACpuLeavesWhenItsRegisterIsSynchronised) {
+  machine.on(1).tell(What::vttbr, 0);  // and no ISB
+  machine.on(0);
+  unmap_first();
+  dsb();
+  tlbi(What::tlbi_vmalls12e1);
+  dsb();
+  isb();
+  EXPECT_EQ(end(), Offence::cpu_left_out) << why();
+}
+TEST_F(ArmGuest, WhatSoftwareKeepsInInvalidEntriesIsItsOwn) {
+  machine.store(leaves + 8 * 40, 0xff00);
+  publish();
+  EXPECT_EQ(end(), Offence::none) << why();
+}
+TEST_F(ArmContiguousGuest, OnePageOfASetIsNotTheSet) {
+  for (std::uint64_t i = 0; i != 16; ++i) machine.store(leaves + 8 * i, 0);
+  both_kinds(page_hint);
+  machine.store(leaves + 8 * 5, ArmMachine::leaf(0, other_ram));
+  EXPECT_EQ(machine.offence(), Offence::break_before_make) << why();
+}
+TEST_F(EptGuest, ACpuOutsideMustForgetGuestMemoryThatIsGone) {
+  machine.on(0).allocate(spare);
+  machine.store(leaves + 8 * 20, EptMachine::leaf(0, spare));
+  machine.on(2).tell(What::leave);
+  machine.on(0).store(leaves + 8 * 20, 0);
+  invept(1);
+  machine.release(spare);
+  ASSERT_EQ(machine.offence(), Offence::none) << why();
+  machine.on(2).tell(What::enter, root, 0);
+  EXPECT_EQ(machine.offence(), Offence::entered_stale) << why();
+}
+TEST_F(EptGuest, ATableMayGoWhileACpuThatIsOutsideStillOwes) {
+  machine.on(2).tell(What::leave);
+  machine.on(0).store(middle, 0);
+  invept(1);
+  machine.release(leaves);
+  EXPECT_EQ(machine.offence(), Offence::none) << why();
+}
+TEST_F(EptGuest, HardwareSetsNoMarksButItsOwn) {
+  EXPECT_FALSE(machine.apply({What::mark, 1, {leaves.raw(), 0, EptMachine::table(root)}}));
+  EXPECT_TRUE(machine.apply({What::mark, 1, {leaves.raw(), 0, EptMachine::leaf(0, ram) | EptMachine::accessed}}));
+  EXPECT_EQ(machine.offence(), Offence::none) << why();
+}
+TEST(Machines, ARootThatIsNotAlignedToItsSizeIsNamed) {
+  Machine machine{ArmReader{{.granule_bits = 12, .input_bits = 40, .root = 2, .output_bits = 48}}};
+  HostPhys const root{0x7'0000'1000};
+  machine.allocate(root, 2 * page);
+  machine.zero(root, 2 * page);
+  machine.tell(What::root, root);
+  EXPECT_EQ(machine.offence(), Offence::malformed) << machine.violation()->text;
+}
+TEST(Machines, NoFramesBeyondTheirEndAreGivenOut) {
+  Machine machine{EptMachine::reader()};
+  EXPECT_FALSE(machine.apply({What::allocate, 0, {0x7'0000'8000, ~0xfffull}}));
+  EXPECT_FALSE(machine.apply({What::root, 0, {0x7'0000'0123}}));
+  machine.apply({What::use, 255, {0, 0, 0}});
+  machine.apply({What::release, 0, {1, 1}});
+  EXPECT_EQ(machine.offence(), Offence::foreign_release);
+}
+
 // ---- on every architecture
 
 template <class Kind>
