@@ -14,6 +14,7 @@
 //
 // docs/hostile-mmu.md goes through one example step by step.
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -102,7 +103,7 @@ class Machine {
   }
 
  private:
-  static std::uint64_t raw(std::uint64_t value) { return value; }
+  static std::uint64_t raw(std::integral auto value) { return static_cast<std::uint64_t>(value); }
   template <class Space>
   static std::uint64_t raw(Address<Space> at) {
     return at.raw();
