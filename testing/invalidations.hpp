@@ -126,12 +126,13 @@ class Invalidations {
   void complete(const Event& event) {
     auto& one = cpu(event);
     one.wants_isb = std::exchange(one.issued, false) || one.wants_isb;
-    if (one.flushing != 0 && !(one.flushing_everywhere && event.what == What::dsb_nsh))
+    auto const waits_for_all = event.what != What::dsb_nsh;
+    if (one.flushing != 0 && (waits_for_all || !one.flushing_everywhere))
       contexts_.flushed(std::exchange(one.flushing, 0), one.flushing_empty && tree_is_empty_());
     stale_->each([&](StaleSlot& slot) {
       slot.each_hold([&](Hold& hold) {
         std::erase_if(hold.pending, [&](const Hold::Pending& done) {
-          if (done.on != event.cpu || (done.broadcast && event.what == What::dsb_nsh)) return false;
+          if (done.on != event.cpu || (done.broadcast && !waits_for_all)) return false;
           hold.stage2 &= ~done.stage2;
           hold.combined &= ~done.combined;
           return true;

@@ -126,7 +126,7 @@ TEST(ArmContiguous, LetsHardwareAndSoftwareMarkOneAlone) {
       EXPECT_EQ(judged(kind, set), "");
       // What hardware does not set by itself is the same for all.
       auto const unaided = reader_of(kind.granule_bits, false);
-      for (Entry const mark : {0x400, 0x80}) {
+      for (auto const mark : {Entry{0x400}, Entry{0x80}}) {
         auto marked = good(kind);
         marked[i] ^= mark;
         EXPECT_EQ(text_of(unaided.contiguous_fault(kind.level, marked, 0_gpa)).substr(0, 26),
