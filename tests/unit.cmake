@@ -28,7 +28,8 @@ foreach(source IN LISTS sources)
   else()
     target_precompile_headers(${name} REUSE_FROM ${precompiled})
   endif()
-  gtest_discover_tests(${name} TEST_PREFIX ${name}: DISCOVERY_TIMEOUT 60 PROPERTIES LABELS unit TIMEOUT 300)
+  gtest_discover_tests(${name} TEST_PREFIX ${name}: DISCOVERY_TIMEOUT 60 PROPERTIES LABELS unit TIMEOUT 300
+                       ENVIRONMENT LLVM_PROFILE_FILE=/dev/null)
 endforeach()
 
 # What all of these execute of mm/ and arch/, where the compiler counts it; and that too little of it is a failure.
