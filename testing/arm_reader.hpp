@@ -146,7 +146,7 @@ class ArmReader {
         complete = false;
         continue;
       }
-      if (!decoded.contiguous) return "A4.5: not all entries of the set have the contiguous bit";
+      if (!decoded.contiguous) return unlike_set;
       if (!(decoded.address - i * span).aligned_to(size))
         return "A4.5: an output address is out of place in an aligned set";
       if (like == nullptr) like = &set[i];

@@ -4,7 +4,7 @@
 // tag is a VMID, on AMD an ASID, and on Intel the root itself (EP4TA).
 //
 // A context that nobody spoke of is there from the start: some CPU that runs the guest all the time, whose tag every
-// invalidation matches. It goes as soon as a CPU is told of.
+// invalidation matches. It is no more as soon as a CPU is said to run that guest.
 
 #include <cstddef>
 #include <cstdint>
@@ -56,9 +56,8 @@ class Contexts {
 
   /// The context of this CPU and tag: known, or new. Nothing when there are too many to tell apart.
   std::optional<std::size_t> find(std::uint8_t cpu, std::uint64_t tag) {
-    if (all_.size() == 1 && all_[0].implied) all_.clear();
     for (std::size_t i = 0; i != all_.size(); ++i)
-      if (all_[i].cpu == cpu && all_[i].tag == tag) return i;
+      if (!all_[i].implied && all_[i].cpu == cpu && all_[i].tag == tag) return i;
     if (auto const spare = unused()) {
       all_[*spare] = Context{.cpu = cpu, .tag = tag, .usable = false, .holds = false};
       return spare;
@@ -72,6 +71,8 @@ class Contexts {
     for (auto& context : all_)
       if (context.cpu == cpu && !context.implied && context.tag != but) context.usable = false;
   }
+  /// CPUs are spoken of now: the one that was implied never was.
+  void retire_implied() { all_[0].usable = all_[0].holds = false; }
   /// They have forgotten everything. What can be walked may be cached again at once, if there is anything.
   void flushed(ContextSet set, bool tree_is_empty) {
     for (std::size_t i = 0; i != all_.size(); ++i) {
@@ -98,7 +99,7 @@ class Contexts {
   std::optional<std::size_t> unused() const {
     if (all_.size() < most) return std::nullopt;
     for (std::size_t i = 0; i != all_.size(); ++i)
-      if (!all_[i].usable && !all_[i].holds) return i;
+      if (!all_[i].implied && !all_[i].usable && !all_[i].holds) return i;
     return std::nullopt;
   }
   void reset() { all_.assign(1, Context{.implied = true}); }

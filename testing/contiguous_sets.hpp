@@ -17,14 +17,15 @@ class ContiguousSets {
  public:
   ContiguousSets(Recorder& recorder, const LiveTree<Reader>& tree) : recorder_{&recorder}, tree_{&tree} {}
 
-  /// The live slot at `place` has become `entry`. Members that are not valid yet, or no longer, may be missing for now.
+  /// The live slot at `place` has become `entry`. Members that are not valid yet, or no longer, may be missing for now;
+  /// and where a size may change in place, the bit may.
   void look(Place place, const Decoded& entry) {
     used_ = used_ || entry.contiguous;
     auto const count = tree_->reader().contiguous_entries(place.level);
     if (!used_ || count == 1) return;
     auto const begin = place.span.begin.down_to(count * tree_->shape().span(place.level));
     auto const* const wrong = fault(begin, place.level);
-    if (wrong == incomplete_set)
+    if (wrong == incomplete_set || (wrong == unlike_set && !tree_->reader().size_breaks()))
       incomplete_[begin.raw()] = place.level;
     else
       report(wrong, begin);

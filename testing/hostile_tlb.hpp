@@ -25,12 +25,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include <slat/testing/at_rest.hpp>
+#include <slat/testing/broken_slots.hpp>
 #include <slat/testing/cache_rules.hpp>
 #include <slat/testing/contiguous_sets.hpp>
 #include <slat/testing/diary.hpp>
@@ -92,7 +93,7 @@ class HostileTlb final : public Observer {
   std::size_t live_tables() const { return tree_.live_tables(); }
   const StaleSet& stale() const { return stale_; }
   /// How to read A/D marks where software keeps some of them: the format's own age(). Without it, hardware's bits.
-  void read_age_with(std::function<Age(Level, Entry)> age) { age_ = std::move(age); }
+  void read_age_with(std::function<Age(Level, Entry)> age) { at_rest_.read_age_with(std::move(age)); }
   /// Without a declared meaning (tests that drive frames by hand), stores are not held to one.
   void judge_stores(bool on) { judging_ = on; }
 
@@ -151,14 +152,12 @@ class HostileTlb final : public Observer {
     recorder_->keep(What::finish);
     settle();
     if (owes_publish_) report(Offence::unpublished, hex(owes_publish_->raw()));
-    if (judging_ && !broken_.empty()) {
-      auto const& [at, broken] = *broken_.begin();
-      report(Offence::broken_left, text(Place{broken.level, {GuestPhys{at}, tree_.shape().span(broken.level)}}));
-    }
+    if (auto const left = broken_.any(); left && judging_)
+      report(Offence::broken_left, text(Place{left->first, {left->second, tree_.shape().span(left->first)}}));
     contiguous_.at_rest();
-    diary_.settle([&](GuestPhys page, Age untold) { return settle_age(page, untold); });
+    at_rest_.check_marks(diary_);
     if (judging_ && tree_.attached())
-      for (auto const& range : changed_) check_meaning(range);
+      for (auto const& range : changed_) at_rest_.check_meaning(range);
     changed_.clear();
   }
 
@@ -227,13 +226,6 @@ class HostileTlb final : public Observer {
   void foresee(const Event& event) override { trace_.store(event); }
 
  private:
-  /// A live slot that is broken: the call that last wrote it, and the leaf that it broke.
-  struct Broken {
-    Level level = 0;
-    std::size_t call = 0;
-    Decoded was;
-  };
-
   // ---- live stores
 
   /// Looks at everything that a new table pointer brings into the live tree.
@@ -275,11 +267,9 @@ class HostileTlb final : public Observer {
   }
 
   void live_store(HostPhys where, Entry old, Entry next, bool plain) {
-    auto const now = frame_rules_.tick();
     auto const place = tree_.place(where);
     auto const was = tree_.decode(place.level, old);
     auto const is = tree_.decode(place.level, next);
-    if (was.leaf()) frame_rules_.guest_memory().remove(was.address, place.span.size);
     unpublished_ = needs_publish_;
     writer_ = recorder_->cpu();
     if (is.valid()) {
@@ -292,24 +282,10 @@ class HostileTlb final : public Observer {
       if (is.rights != was.rights) report(Offence::unmodelled, "other rights of a table, in " + text(place));
       return;
     }
-    if (was.table()) {
-      StaleTable gone{.table = was.address, .frames = {}, .left = place.span, .hold = invalidations_.hold()};
-      tree_.unlink(was.address, place.level - 1, now, gone.frames);
-      auto const end = place.span.end().raw();
-      broken_.erase(broken_.lower_bound(place.span.begin.raw()), broken_.lower_bound(end));
-      for (auto const table : gone.frames) frame_rules_.guest_memory().forget(tree_, table);
-      stale_.slot(place.level, place.span, call_).tables.push_back(std::move(gone));
-    } else if (was.leaf()) {
-      auto const narrower = rules_.covers(is, was) && was.contiguous == is.contiguous;
-      if (!narrower || (keep_narrower_ && was.rights != is.rights)) keep_stale(place, was, narrower);
-    }
+    if (was.table()) table_went(place, was.address);
+    if (was.leaf()) leaf_went(place, was, is);
     if (!judging_ && was.leaf() && is.leaf() && was.address == is.address && plain) check_plain(place, old, next);
-    auto const known = broken_.extract(place.span.begin.raw());
-    auto const broken = known ? known.mapped() : Broken{place.level, call_, was};
-    if (is.kind == Decoded::Kind::broken)
-      broken_[place.span.begin.raw()] = broken.call == call_ ? broken : Broken{place.level, call_, {}};
-    else if (judging_ && is.leaf() && was.kind == Decoded::Kind::broken && broken.was.leaf() &&
-             broken.was.address == is.address && broken.was.type == is.type)
+    if (broken_.changes(place, was, is, call_) && judging_)
       report(Offence::needless_break, "rights alone changed in " + text(place));
     appeared(place, is, place, was);
     if (is.table()) {
@@ -331,7 +307,7 @@ class HostileTlb final : public Observer {
     contiguous_.look(place, entry);
     std::optional<Complaint> complaint;
     if (entry.kind == Decoded::Kind::broken) {
-      broken_.try_emplace(place.span.begin.raw(), Broken{place.level, call_, {}});
+      broken_.appears(place, call_);
       if (!judging_) return;
       auto const may_break =
           was.leaf() && judge_.is_edge(slot) && (tree_.reader().size_breaks() || owed_before(slot.span));
@@ -343,6 +319,19 @@ class HostileTlb final : public Observer {
     report(complaint);
   }
 
+  // What goes may be cached until it is invalidated.
+  void table_went(Place place, HostPhys table) {
+    StaleTable gone{.table = table, .frames = {}, .left = {}, .hold = invalidations_.hold()};
+    tree_.unlink(table, place.level - 1, frame_rules_.tick(), gone.frames);
+    broken_.forget(place.span);
+    for (auto const frame : gone.frames) frame_rules_.guest_memory().forget(tree_, frame);
+    stale_.slot(place.level, place.span, call_).tables.push_back(std::move(gone));
+  }
+  void leaf_went(Place place, const Decoded& was, const Decoded& is) {
+    frame_rules_.guest_memory().remove(was.address, place.span.size);
+    auto const narrower = rules_.covers(is, was) && was.contiguous == is.contiguous;
+    if (!narrower || (keep_narrower_ && was.rights != is.rights)) keep_stale(place, was, narrower);
+  }
   void keep_stale(Place place, const Decoded& was, bool narrower) {
     auto const [reach, whole] = tree_.cached_as(place, was);
     // One of a contiguous set may be cached as all of it, or by itself.
@@ -438,45 +427,6 @@ class HostileTlb final : public Observer {
       if (tree_.table(frame).state == State::cached) tree_.table(frame).state = next;
   }
 
-  // ---- at rest
-
-  Age settle_age(GuestPhys page, Age untold) {
-    if (!tree_.attached() || !intent_.at(page).meaning) return {};
-    auto const found = tree_.walk(page);
-    if (!found.decoded.leaf()) return {};  // said elsewhere
-    auto const level = found.place.level;
-    auto const age = age_ ? age_(level, *found.entry) : Age{found.decoded.is_accessed, found.decoded.is_dirty};
-    auto const lost = [&](Offence offence) {
-      report(offence, hex(page.raw()) + ", by " + text(found.place) + ": " + hex(*found.entry));
-    };
-    // Where software keeps the mark, only it can tell: without hardware's help, and on Arm where the write right, which
-    // is the mark, was taken away.
-    auto const marked =
-        tree_.reader().sets_dirty() && (Reader::family != Family::arm || allows(found.decoded.rights, Prot::w));
-    auto const readable = age_ || marked;
-    if (untold.dirty && !age.dirty && readable) lost(Offence::lost_dirty);
-    if (untold.accessed && tree_.reader().sets_accessed() && !age.accessed) lost(Offence::lost_accessed);
-    return age;
-  }
-
-  /// At rest the live tables say exactly what is meant.
-  void check_meaning(GuestRange range) {
-    for (auto at = range.begin; range.contains(at);) {
-      auto const found = tree_.walk(at);
-      auto const span = found.place.span;
-      auto const part = span.clamp_to(range);
-      for (auto from = part.begin; part.contains(from);) {
-        auto const piece = intent_.at(from).clamp_to(part);
-        auto const host = found.decoded.address + (piece.range.begin - span.begin);
-        auto const right = found.decoded.leaf() ? judge_.says(found.decoded, host, piece) : !piece.meaning;
-        if (!right)
-          return report(Offence::wrong_translation, text(piece.range) + " should be " + judge_.describe(piece));
-        from = piece.range.end();
-      }
-      at = part.end();
-    }
-  }
-
   void report(Offence offence, const std::string& particulars) { recorder_->report(offence, particulars); }
   void report(const std::optional<Complaint>& complaint) {
     if (complaint) report(complaint->offence, complaint->particulars);
@@ -496,10 +446,10 @@ class HostileTlb final : public Observer {
   ContiguousSets<Reader> contiguous_{*recorder_, tree_};
   TraceKeeper<Reader> trace_{*recorder_, *frames_, tree_};
   Hardware<Reader> hardware_;
-  std::function<Age(Level, Entry)> age_;
-  std::map<std::uint64_t, Broken> broken_;  // live slots, by their first address
-  std::vector<GuestRange> changed_;         // by the edit
-  std::optional<HostPhys> owes_publish_;    // an entry that became valid
+  AtRest<Reader> at_rest_{*recorder_, tree_, intent_, judge_};
+  BrokenSlots broken_;
+  std::vector<GuestRange> changed_;       // by the edit
+  std::optional<HostPhys> owes_publish_;  // an entry that became valid
   std::size_t call_ = 0;
   std::vector<Stale::Range> asked_;  // by the hook that runs
   bool asked_everything_ = false;

@@ -25,8 +25,8 @@ namespace slat::testing {
 
 class Invalidations {
  public:
-  /// `needs_publish`: stores are seen by walkers only when the mapper has said so. `tree_is_empty` says
-  /// whether there is anything to cache; `forgotten` is told of each table pointer that no context can have any more.
+  /// `needs_publish`: stores are seen by walkers only when the mapper has said so. `tree_is_empty` says whether
+  /// there is anything to cache; `forgotten` is told of each table pointer that no context can have any more.
   Invalidations(Recorder& recorder, StaleSet& stale, Family family, unsigned page_bits, bool needs_publish,
                 std::function<bool()> tree_is_empty, std::function<void(const StaleTable&)> forgotten)
       : recorder_{&recorder},
@@ -49,7 +49,11 @@ class Invalidations {
       if ((hold.held() & ~usable()) >> i & 1) contexts_[i].owes = true;
     return (hold.held() & usable()) != 0;
   }
-  void attach(HostPhys root) { root_ = root; }
+  void attach(HostPhys root) {
+    root_ = root;
+    if (contexts_.where([&](const Context& context) { return context.root == root && !context.implied; }) != 0)
+      contexts_.retire_implied();
+  }
   void detach() { contexts_.gone(root_); }
   /// Something in the tree has become valid.
   void filled() { contexts_.filled(); }
@@ -96,6 +100,8 @@ class Invalidations {
       for (auto const& leaf : slot.leaves) settle(slot, leaf.hold, usable, "a leaf of ", lingers(slot, leaf));
       for (auto const& table : slot.tables) settle(slot, table.hold, usable, "a table of ", lingers(slot, table));
     });
+    for (auto const& context : contexts_.all())
+      if (context.usable && context.owes) recorder_->report(Offence::entered_stale, where(context));
     for (auto const& one : cpus_)
       if (one.wants_isb) recorder_->report(Offence::no_context_sync, "on CPU " + std::to_string(&one - cpus_.data()));
   }
@@ -165,12 +171,14 @@ class Invalidations {
     auto const found = contexts_.find(on, tag);
     if (!found) return recorder_->report(Offence::unmodelled, "more CPUs and tags than this MMU can tell apart");
     auto& context = contexts_[*found];
-    auto const where = "CPU " + std::to_string(on) + ", tag " + hex(tag);
-    if (context.foreign || (context.holds && context.root != root)) recorder_->report(Offence::tag_reused, where);
-    if (context.owes) recorder_->report(Offence::entered_stale, where);
+    if (context.foreign || (context.holds && context.root != root))
+      recorder_->report(Offence::tag_reused, where(context));
+    // Who loads VTTBR_EL2 may do so to pay what he owes.
+    if (context.owes && !stays) recorder_->report(Offence::entered_stale, where(context));
     context.root = root;
     context.usable = context.holds = true;
     if (root != root_) return;
+    contexts_.retire_implied();
     // It may read what a store that is still on its way has replaced.
     stale_->each([&](StaleSlot& slot) {
       slot.each_hold([&](Hold& hold) {
@@ -255,18 +263,27 @@ class Invalidations {
   static void tlbi(const StaleSlot& slot, StaleTable& table, const TlbiReach& reach, ContextSet set, std::uint8_t on) {
     if (!reach.by_address) return issue(table.hold, reach, set, on);
     if (reach.leaf_only || reach.level != TlbiReach::any_level) return void(table.hold.missed |= Hold::by_tables);
-    // Leaves below it may be cached, each by its own address: all of the span must be named.
-    // Parts that reach other CPUs, or that another CPU's DSB waits for, do not add up.
-    if (table.left.empty() || table.parts != set || table.parts_on != on) table.left = slot.span;
+    // Leaves below it may be cached, each by its own address: all of the span must be named. Parts that reach other
+    // CPUs, or that another CPU's DSB waits for, do not add up.
+    if (table.left.empty() || table.parts != set || table.parts_on != on) table.left = {slot.span};
     table.parts = set;
     table.parts_on = on;
-    auto const part = reach.range.clamp_to(table.left);
-    if (part.begin == table.left.begin)
-      table.left = GuestRange::between(part.end(), table.left.end());
-    else if (part.end() == table.left.end())
-      table.left.size -= part.size;
-    if (table.left.empty()) return issue(table.hold, reach, table.parts, on);
+    take(table.left, reach.range);
+    if (table.left.empty()) return issue(table.hold, reach, set, on);
     table.hold.missed |= Hold::by_range;
+  }
+  static void take(std::vector<GuestRange>& from, GuestRange range) {
+    std::vector<GuestRange> left;
+    for (auto const& part : from) {
+      auto const gone = part.clamp_to(range);
+      if (gone.empty()) {
+        left.push_back(part);
+        continue;
+      }
+      if (gone.begin != part.begin) left.push_back(GuestRange::between(part.begin, gone.begin));
+      if (gone.end() != part.end()) left.push_back(GuestRange::between(gone.end(), part.end()));
+    }
+    from = std::move(left);
   }
   static void issue(Hold& hold, const TlbiReach& reach, ContextSet set, std::uint8_t on) {
     Hold::Pending pending{.on = on, .broadcast = reach.broadcast};
@@ -295,33 +312,16 @@ class Invalidations {
     for (std::size_t i = 0; i != contexts_.all().size(); ++i)
       if ((hold.held() & ~usable) >> i & 1) contexts_[i].owes = true;
     if ((hold.held() & usable) != 0)
-      recorder_->report(why(hold, usable), of + text(slot.span) + ", level " + std::to_string(slot.level) +
-                                               ", may be cached on " + cpus(hold.held() & usable));
+      recorder_->report(hold.why(usable), of + text(slot.span) + ", level " + std::to_string(slot.level) +
+                                              ", may be cached on " + cpus(hold.held() & usable));
   }
-  /// What would have to be done to be rid of it.
-  static Offence why(const Hold& hold, ContextSet usable) {
-    auto const left = hold.held() & usable;
-    for (auto const& pending : hold.pending)
-      if (((pending.stage2 | pending.combined) & left) != 0) return Offence::not_completed;
-    if ((hold.stage2 & usable) == 0)
-      return hold.missed & Hold::by_order ? Offence::wrong_order : Offence::one_kind_left;
-    if ((hold.all & ~hold.held()) != 0 || ((hold.all & ~hold.stage2) & usable) != 0) return Offence::cpu_left_out;
-    if (hold.missed & Hold::by_store) return Offence::hook_before_publish;
-    if (hold.missed & Hold::by_tag) return Offence::wrong_tag;
-    if (hold.missed & Hold::by_granule) return Offence::wrong_granule;
-    if (hold.missed & Hold::by_tables) return Offence::tables_not_named;
-    if (hold.missed & Hold::by_level) return Offence::wrong_level;
-    if (hold.missed & (Hold::by_range | Hold::by_order)) return Offence::too_narrow;
-    return Offence::missing_invalidation;
+  static std::string where(const Context& context) {
+    return context.implied ? "any CPU" : "CPU " + std::to_string(context.cpu) + " (tag " + hex(context.tag) + ")";
   }
   std::string cpus(ContextSet set) const {
     std::string out;
-    for (std::size_t i = 0; i != contexts_.all().size(); ++i) {
-      if ((set >> i & 1) == 0) continue;
-      auto const& context = contexts_.all()[i];
-      out += out.empty() ? "" : ", ";
-      out += context.implied ? "any CPU" : "CPU " + std::to_string(context.cpu) + " (tag " + hex(context.tag) + ")";
-    }
+    for (std::size_t i = 0; i != contexts_.all().size(); ++i)
+      if ((set >> i & 1) != 0) out += (out.empty() ? "" : ", ") + where(contexts_.all()[i]);
     return out;
   }
 

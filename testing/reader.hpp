@@ -72,8 +72,9 @@ struct Shape {
   }
 };
 
-/// The complaint of contiguous_fault() about a set in which nothing is wrong but that some entries are not valid: as
-/// one is while it is filled or taken away entry by entry.
+/// The complaint of contiguous_fault() about members with the bit beside others without; and about a set in which
+/// nothing is wrong but that some entries are not valid: as one is while it is filled or taken away entry by entry.
+inline constexpr const char* unlike_set = "A4.5: not all entries of the set have the contiguous bit";
 inline constexpr const char* incomplete_set = "A4.5: not all entries of the set are valid";
 
 /// What a walk that comes to an entry does instead of going on. Where a manual leaves it to the processor (a bit that

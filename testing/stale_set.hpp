@@ -12,32 +12,10 @@
 
 #include <slat/mm/address.hpp>
 #include <slat/mm/geometry.hpp>
-#include <slat/testing/contexts.hpp>
+#include <slat/testing/hold.hpp>
 #include <slat/testing/reader.hpp>
 
 namespace slat::testing {
-
-/// Where something stale may still be cached, and how far its invalidation has come.
-struct Hold {
-  // Why an invalidation passed it by.
-  static constexpr std::uint8_t by_range = 1, by_level = 2, by_granule = 4, by_tables = 8, by_tag = 16, by_order = 32,
-                                by_store = 64;
-
-  ContextSet stage2 = 0;    // as an entry of stage 2, or whatever else is known by guest-physical address
-  ContextSet combined = 0;  // as a part of one that combines both stages
-  struct Pending {
-    std::uint8_t on;  // the CPU whose DSB it waits for
-    bool broadcast;   // which must be for the inner shareable domain then
-    ContextSet stage2 = 0, combined = 0;
-  };
-  std::vector<Pending> pending{};  // invalidated, and gone when that DSB has been
-  ContextSet all = 0;              // where it ever was
-  std::uint8_t writer = 0;         // the CPU whose store took it out of the tree
-  bool visible = false;            // every walker sees that store
-  std::uint8_t missed = 0;
-
-  ContextSet held() const { return stage2 | combined; }
-};
 
 struct StaleLeaf {
   Decoded was;
@@ -50,7 +28,7 @@ struct StaleLeaf {
 struct StaleTable {
   HostPhys table;
   std::vector<HostPhys> frames;  // it, and the tables that went with it
-  GuestRange left;               // the part of its span that no invalidation has named yet
+  std::vector<GuestRange> left;  // the parts of its span that no invalidation has named yet
   ContextSet parts = 0;          // where the others were dropped
   std::uint8_t parts_on = 0;     // by this CPU, whose DSB waits for them all
   Hold hold;

@@ -5,44 +5,14 @@
 #include <cstdint>
 #include <vector>
 
-#include <slat/testing/arm_reader.hpp>
+#include "unit/reader_cpus.hpp"
 #include "unit/reader_fields.hpp"
 
 namespace slat::test {
 namespace {
 
 using namespace slat::literals;
-
-// Hardware sets AF and the dirty state; nothing else that is new.
-constexpr ArmFeatures plain{.granule_bits = 12,
-                            .input_bits = 39,
-                            .root = 2,
-                            .output_bits = 40,
-                            .fwb = false,
-                            .xnx = false,
-                            .ha = true,
-                            .hd = true,
-                            .bbm = 0};
-
-// FWB, XNX, XS and BBM, and no hardware marks.
-constexpr ArmFeatures other{.granule_bits = 12,
-                            .input_bits = 48,
-                            .root = 3,
-                            .output_bits = 48,
-                            .fwb = true,
-                            .xnx = true,
-                            .ha = false,
-                            .hd = false,
-                            .bbm = 2,
-                            .xs = true};
-
-constexpr ArmFeatures with_granule(unsigned bits) {
-  auto cpu = plain;
-  cpu.granule_bits = bits;
-  cpu.input_bits = 40;
-  cpu.root = bits == 14 ? 2 : 1;
-  return cpu;
-}
+using namespace arm_cpus;
 
 // Address 0x40'4060'5678 has the indices 257 (concatenated roots), 3, 5; with a level more, 0 before.
 

@@ -5,30 +5,14 @@
 #include <cstdint>
 #include <vector>
 
-#include <slat/testing/ept_reader.hpp>
+#include "unit/reader_cpus.hpp"
 #include "unit/reader_fields.hpp"
 
 namespace slat::test {
 namespace {
 
 using namespace slat::literals;
-
-// MAXPHYADDR 46, everything old, execute-only, 1G leaves, A/D bits.
-constexpr EptFeatures plain{.levels = 4,
-                            .output_bits = 46,
-                            .top_leaf = 2,
-                            .execute_only = true,
-                            .mode_based_execute = false,
-                            .accessed_dirty = true,
-                            .page_size_erratum = false};
-
-constexpr EptFeatures everything = [] {
-  auto cpu = plain;
-  cpu.levels = 5;
-  cpu.output_bits = 52;
-  cpu.mode_based_execute = cpu.verify_paging = cpu.paging_write = cpu.shadow_stack = cpu.sub_page = cpu.ve = true;
-  return cpu;
-}();
+using namespace ept_cpus;
 
 // Address 0x80'4060'5678 has the indices 1, 1, 3, 5 from the root down.
 
