@@ -13,6 +13,7 @@ target_compile_options(unit_test INTERFACE -Wall -Wextra -Wconversion -Wshadow -
 
 set(SLAT_UNIT_TESTS "*" CACHE STRING "Which files of tests/unit, as a pattern without the suffix")
 set(SLAT_UNIT_EXCEPT "" CACHE STRING "And which of these not, as a regular expression")
+set(SLAT_UNIT_OPTIMISED "" CACHE STRING "Which of them to build with -O1 whatever the flags say, as a regular expression")
 file(GLOB sources CONFIGURE_DEPENDS unit/${SLAT_UNIT_TESTS}.cpp)
 foreach(source IN LISTS sources)
   cmake_path(GET source STEM name)
@@ -22,14 +23,16 @@ foreach(source IN LISTS sources)
   add_executable(${name} ${source})
   target_link_libraries(${name} PRIVATE unit_test)
   # Parsing GoogleTest takes longer than most of these files: once is enough.
-  if(NOT precompiled)
+  if(SLAT_UNIT_OPTIMISED AND name MATCHES "${SLAT_UNIT_OPTIMISED}")
+    target_compile_options(${name} PRIVATE -O1)
+  elseif(NOT precompiled)
     target_precompile_headers(${name} PRIVATE <gtest/gtest.h>)
     set(precompiled ${name})
   else()
     target_precompile_headers(${name} REUSE_FROM ${precompiled})
   endif()
   gtest_discover_tests(${name} TEST_PREFIX ${name}: DISCOVERY_TIMEOUT 60 PROPERTIES LABELS unit TIMEOUT 300
-                       ENVIRONMENT LLVM_PROFILE_FILE=/dev/null)
+                       ENVIRONMENT LLVM_PROFILE_FILE=${PROJECT_BINARY_DIR}/profiles/${name}.%m)
 endforeach()
 
 # What all of these execute of mm/ and arch/, where the compiler counts it; and that too little of it is a failure.

@@ -181,7 +181,7 @@ FORMAT_TEST(RandomEdits, NothingThatMayBeCachedIsEverWrong) {
   auto const format = this->make();
   auto const first = from_environment("SLAT_SEED", 1);
   // Pages are many in a block of a large granule: fewer sequences make as many stores.
-  auto const count = 1 + from_environment("SLAT_SEQUENCES", 48) * 512 / format.geometry().entries(0);
+  auto const count = 1 + from_environment("SLAT_SEQUENCES", 12) * 512 / format.geometry().entries(0);
   for (auto seed = first; seed != first + count; ++seed) {
     Sequence<Format> sequence{format, seed};
     sequence.run();
