@@ -19,7 +19,7 @@ constexpr std::uint64_t page_hint = 0b0111ull << 44, block_hint = 0b0110ull << 4
 constexpr std::uint64_t pages(std::uint64_t first, std::uint64_t scale, std::uint64_t num) {
   return 1ull << 46 | scale << 44 | num << 39 | first;
 }
-constexpr std::uint64_t whole_table = pages(0, 1, 7), half_table = pages(0, 1, 3);
+constexpr std::uint64_t whole_table = pages(0, 1, 7), half_table = pages(0, 1, 3), upper_half = pages(256, 1, 3);
 
 /// What a full and correct invalidation is, by address and of the whole VMID.
 Steps by_address(const Steps& stage2) { return Steps{dsb} + stage2 + Steps{dsb, vmalle1is, dsb, isb}; }
@@ -80,8 +80,11 @@ const std::vector<Row> pages_and_tables{
     {"HalfOfASpanLeavesATablePointer", Steps{unlink} + by_address({ripas2e1is(half_table)}) + Steps{release(leaves)},
      Offence::released_while_cached},
     {"PartsThatReachOtherCpusDoNotAddUp",
-     Steps{unlink, dsb} + one_by_one(What::tlbi_ipas2e1, 512) +
-         Steps{on(1, tlbi(What::tlbi_ipas2e1)), on(1, dsb), dsb, vmalle1is, dsb, isb, release(leaves)},
+     Steps{unlink, dsb} + one_by_one(What::tlbi_ipas2e1, 256) + by_address({ripas2e1is(upper_half)}) +
+         Steps{release(leaves)},
+     Offence::released_while_cached},
+    {"PartsThatOtherCpusMustWaitForDoNotAddUp",
+     Steps{unlink, dsb, ripas2e1is(half_table)} + on(1, by_address({ripas2e1is(upper_half)}) + Steps{release(leaves)}),
      Offence::released_while_cached},
 
     // Which guest, which CPUs.
