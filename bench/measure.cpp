@@ -160,7 +160,7 @@ class Lines : public benchmark::BenchmarkReporter {
     for (auto const& run : runs) {
       if (run.aggregate_name != "median") continue;
       auto const counter = [&](const char* name) { return run.counters.at(name).value; };
-      std::printf("%-42s %10.2f %10.2f %8.2f %11.0f %7.0f\n", run.run_name.function_name.c_str(), counter("ns"),
+      std::printf("%-42s %10.2f %10.2f %8.2f %11.1f %7.0f\n", run.run_name.function_name.c_str(), counter("ns"),
                   counter("limit"), counter("ratio"), counter("hook calls"), counter("tables"));
       std::fflush(stdout);
     }

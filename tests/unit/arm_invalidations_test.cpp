@@ -93,6 +93,7 @@ const std::vector<Row> pages_and_tables{
     {"AVmidThatIsNotSynchronisedYetIsNotMeant",
      {no_vttbr, isb, unmap_first, dsb, vttbr(7), vmalls12e1is, dsb, isb},
      Offence::wrong_tag},
+    {"VmidZeroIsOneLikeAnyOther", nobody + Steps{vttbr(0), isb, unmap_first, dsb}, Offence::missing_invalidation},
     {"ATlbiInTheHostsRegimeIsNamed", Steps{unmap_first, {What::host_mode, 0, {1}}} + by_vmid, Offence::wrong_tag},
     {"ALocalTlbiLeavesOtherCpusOut", {unmap_first, dsb, vmalls12e1, dsb, isb}, Offence::cpu_left_out},
     {"ACpuLeavesOnlyWhenItsRegisterIsSynchronised",
@@ -123,6 +124,12 @@ const std::vector<Row> pages_and_tables{
 class ArmInvalidations : public ::testing::TestWithParam<Row> {};
 TEST_P(ArmInvalidations, AreJudged) { ToldGuest<ArmMachine>{}.run(two_cpus).expect(GetParam()); }
 INSTANTIATE_TEST_SUITE_P(Told, ArmInvalidations, ::testing::ValuesIn(pages_and_tables), promise);
+
+TEST(ArmInvalidation, ACpuThatRanTheRootBeforeItWasATablesIsSpokenOf) {
+  ToldGuest<ArmMachine> guest{{vttbr(7), isb}};
+  // Nobody is left who could have it cached, nor anybody implied.
+  guest.run({no_vttbr, isb, unmap_first, finish}).expect(Offence::none);
+}
 
 TEST(ArmInvalidation, AReportNamesTheAddressInHex) {
   ToldGuest<ArmMachine> guest;
@@ -155,6 +162,10 @@ const std::vector<Row> sets{
      broken + by_address({ipas2e1is(page_hint)}) + Steps{store(leaf_slot(5), ArmMachine::leaf(0, other_ram))},
      Offence::break_before_make},
     {"AMemberWithoutTheBitIsNamed", {exchange(leaf_slot(3), member(3) & ~joined)}, Offence::break_before_make},
+    {"AMemberMadeAnewWithoutTheBitIsNamedAtOnce",
+     Steps{store(leaf_slot(3), 0)} + by_vmid + Steps{store(leaf_slot(3), member(3) & ~joined)} + broken + by_vmid +
+         moved + Steps{publish},
+     Offence::contiguous_mixed},
     {"AMemberWithOtherRightsIsNamed",
      {exchange(leaf_slot(3), ArmMachine::not_executable(member(3)))},
      Offence::contiguous_mixed},

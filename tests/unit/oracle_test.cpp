@@ -524,6 +524,32 @@ TYPED_TEST(OracleTest, ABrokenNeighbourIsNamed) {
   EXPECT_EQ(hand.offence(), TypeParam::reader().can_break() ? Offence::needless_break : Offence::broken_forbidden);
 }
 
+TYPED_TEST(OracleBreaks, ALeafBrokenForItsRightsAloneIsNamed) {
+  auto& hand = this->by_hand;
+  auto const table = hand.pages(TypeParam::leaf(0, ram), rx);
+  hand.begin(Change::attributes(hand.tlb_.intent(), first_page, rwx));
+  hand.store(table, 0, TypeParam::broken(TypeParam::leaf(0, ram)));
+  hand.publish();
+  hand.invalidate(first_page, 0);
+  ASSERT_EQ(hand.offence(), Offence::none);
+  hand.store(table, 0, TypeParam::clean(0, ram));
+  EXPECT_EQ(hand.offence(), Offence::needless_break);
+}
+
+TEST(OracleOfSets, ToGetTheContiguousBitLeavesBreakThoughNothingElseChanges) {
+  ByHand<ArmMachine> hand;
+  auto const table = hand.pages(ArmMachine::leaf(0, ram), rx);
+  GuestRange const set{0_gpa, 16 * page};
+  hand.begin(Change::same(hand.tlb_.intent(), set));
+  for (std::uint64_t i = 0; i != 16; ++i) hand.store(table, i, ArmMachine::broken(ArmMachine::leaf(0, ram + i * page)));
+  hand.publish();
+  hand.invalidate(set, 0);
+  for (std::uint64_t i = 0; i != 16; ++i) hand.store(table, i, ArmMachine::leaf(0, ram + i * page) | 1ull << 52);
+  hand.publish();
+  hand.commit();
+  EXPECT_EQ(hand.end(), Offence::none);
+}
+
 // ---- accessed and dirty
 
 TYPED_TEST(OracleTest, HardwareSetsTheDirtyBit) {

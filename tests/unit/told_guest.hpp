@@ -68,14 +68,14 @@ inline Steps on(std::uint8_t cpu, Steps steps) {
   return steps;
 }
 
-/// Tables all the way down, and pages of `ram` in the first sixteen slots.
+/// Tables all the way down, and pages of `ram` in the first sixteen slots. `before` comes before the root is a table's.
 template <class Kind>
 class ToldGuest {
  public:
   using Reader = decltype(Kind::reader());
 
-  ToldGuest() {
-    run(allocate(root) + Steps{{What::root, 0, {root.raw()}}});
+  explicit ToldGuest(const Steps& before = {}) {
+    run(allocate(root) + before + Steps{{What::root, 0, {root.raw()}}});
     auto table = root;
     for (auto level = Kind::reader().shape().root; level != 0; --level) {
       auto const below = level == 1 ? leaves : level == 2 ? middle : root + (2 + level) * page;
