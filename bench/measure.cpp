@@ -1,203 +1,174 @@
-// Throughput of map, protect and unmap beside the limit: a plain loop that stores as many descriptors, run right after
-// each call, in the same process and repetition. A unit is one leaf entry of the range. And what the hostile MMU costs.
+// Times every row beside its limit, and tells of it.
 //
-//   ./measure [--quick]
+//   measure FOLDER [--quick]
+//
+// FOLDER holds counts.txt, what `bench/instructions` found, and gets measure.json and measure.svg.
 
 #include <benchmark/benchmark.h>
+#include <sched.h>
 
-#include <bit>
-#include <chrono>
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <memory>
+#include <fstream>
+#include <map>
+#include <sstream>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
-#include <slat/arch/aarch64/stage2.hpp>
-#include <slat/arch/x86_64/ept.hpp>
-#include <slat/arch/x86_64/npt.hpp>
-#include <slat/mm/frame_pool.hpp>
-#include <slat/mm/page_table.hpp>
-
-#include "clock.hpp"
-#include "oracle.hpp"
+#include "avx2_rows.hpp"
+#include "duel.hpp"
+#include "judged_rows.hpp"
+#include "report.hpp"
 
 namespace {
 
-using namespace slat;
-using bench::seconds;
+using namespace slat::bench;
 
-struct CountingHook {
-  std::uint64_t* calls;
-  void operator()(HostPhys, const Stale&) noexcept { ++*calls; }
-  void publish() noexcept {}
-};
-
-/// What is mapped, `calls` times side by side so that a clock can see it.
-struct Shape {
-  const char* name;
-  std::uint64_t bytes;
-  std::uint64_t leaf;   // the size of its leaves
-  std::uint64_t calls;  // in a row, each for a range of its own
-
-  std::uint64_t units() const { return calls * (bytes / leaf); }
-};
-constexpr Shape shapes[] = {
-    {"4 KiB", 4_KiB, 4_KiB, 512},
-    {"2 MiB in pages", 2_MiB, 4_KiB, 16},
-    {"2 MiB in one block", 2_MiB, 2_MiB, 512},
-    {"1 GiB in pages", 1_GiB, 4_KiB, 1},
-    {"1 GiB in blocks", 1_GiB, 2_MiB, 1},
-    {"1 GiB in one block", 1_GiB, 1_GiB, 16},
-};
-enum class Call { map, protect, unmap };
-constexpr const char* names[] = {"map", "protect", "unmap"};
-
-constexpr GuestPhys guest_base = 0x40'0000'0000_gpa;
-
-template <class Format>
-class Bench {
-  using Table = PageTable<Format, FramePool, CountingHook>;
-
- public:
-  Bench(const Format& format, Shape shape)
-      : shape_{shape}, table_{*Table::create(format, pool_, CountingHook{&hook_calls_})}, plain_(shape.units()) {}
-
-  void run(Call call) {
-    switch (call) {
-      case Call::map: return each([&](GuestRange range) { return table_.map(range, host(range), rwx); });
-      case Call::protect: return each([&](GuestRange range) { return table_.protect(range, rx); });
-      case Call::unmap: return each([&](GuestRange range) { return table_.unmap(range); });
-    }
-  }
-
-  /// As many descriptors of the same values, with nothing else to do. They go where no table walker looks.
-  void run_plain(Call call) {
-    auto const& format = table_.format();
-    auto const level = static_cast<Level>(std::countr_zero(shape_.leaf / 4_KiB) / 9);
-    auto const leaf = format.leaf(level, 0_hpa, rwx);
-    auto const kept = format.leaf(level, 0_hpa, rx) | ~leaf;
-    auto const first = host({guest_base, shape_.bytes}).raw() | leaf;
-    auto const size = shape_.leaf;
-    switch (call) {
-      case Call::map: return each_entry([=](Entry& entry, std::uint64_t i) { entry = first + i * size; });
-      case Call::protect: return each_entry([=](Entry& entry, std::uint64_t) { entry &= kept; });
-      case Call::unmap: return each_entry([](Entry& entry, std::uint64_t) { entry = 0; });
-    }
-  }
-
-  std::uint64_t hook_calls() const { return hook_calls_; }
-  std::uint64_t tables() const { return table_.tables(); }
-
- private:
-  template <class Act>
-  void each(Act act) {
-    for (std::uint64_t i = 0; i != shape_.calls; ++i)
-      if (!act(GuestRange{guest_base + i * shape_.bytes, shape_.bytes})) std::abort();
-  }
-  template <class Act>
-  void each_entry(Act act) {
-    auto const per_call = shape_.bytes / shape_.leaf;
-    for (std::uint64_t begin = 0; begin != shape_.units(); begin += per_call) {
-      for (auto i = begin; i != begin + per_call; ++i) act(plain_[i], i);
-      benchmark::ClobberMemory();
-    }
-  }
-  /// Aligned as the leaves are and no better, so that no larger leaf fits.
-  HostPhys host(GuestRange range) const { return HostPhys{range.begin.raw() + (1_GiB | shape_.leaf)}; }
-
-  struct Free {
-    void operator()(std::byte* memory) const { std::free(memory); }
-  };
-  static constexpr std::uint64_t pool_bytes = 16_MiB;
-  std::unique_ptr<std::byte, Free> memory_{static_cast<std::byte*>(std::aligned_alloc(2_MiB, pool_bytes))};
-  FramePool pool_{{memory_.get(), pool_bytes}, 0x8000'0000_hpa};
-  std::uint64_t hook_calls_ = 0;
-  Shape shape_;
-  Table table_;
-  std::vector<Entry> plain_;
-};
-
-template <class Format>
-void measure(benchmark::State& state, const Format& format, Call call, Shape shape) {
-  Bench<Format> bench{format, shape};
-  double subject = 0;
-  double limit = 0;
-  std::uint64_t hook_calls = 0;
-  std::uint64_t tables = 0;
-  for (auto _ : state) {
-    if (call != Call::map) bench.run(Call::map);
-    auto const before = bench.hook_calls();
-    auto const time = seconds([&] { bench.run(call); });
-    hook_calls += bench.hook_calls() - before;
-    limit += seconds([&] { bench.run_plain(call); });
-    tables = bench.tables();
-    if (call != Call::unmap) bench.run(Call::unmap);
-    subject += time;
-    state.SetIterationTime(time);
-  }
-  auto const rounds = static_cast<double>(state.iterations());
-  auto const units = rounds * static_cast<double>(shape.units());
-  state.counters["ns"] = 1e9 * subject / units;
-  state.counters["limit"] = 1e9 * limit / units;
-  state.counters["ratio"] = subject / limit;
-  state.counters["hook calls"] = static_cast<double>(hook_calls) / (rounds * static_cast<double>(shape.calls));
-  state.counters["tables"] = static_cast<double>(tables);
+/// Wherever this thread is now, it stays.
+void pin() {
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(static_cast<std::size_t>(sched_getcpu()), &one);
+  if (sched_setaffinity(0, sizeof one, &one) != 0) std::fputs("measure: this thread cannot be pinned\n", stderr);
 }
 
-/// One line for each benchmark: the medians of its repetitions.
+bool has_avx2() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx2") != 0;
+#else
+  return false;
+#endif
+}
+
+std::string machine() {
+  std::string model = "unknown CPU";
+  std::ifstream info{"/proc/cpuinfo"};
+  for (std::string line; std::getline(info, line);)
+    if (line.starts_with("model name") || line.starts_with("CPU part")) {
+      model = line.substr(line.find(':') + 2);
+      break;
+    }
+#if defined(__clang__)
+  std::string const compiler = __VERSION__;
+#else
+  std::string const compiler = "g++ " __VERSION__;
+#endif
+  return model + ", " + std::to_string(std::thread::hardware_concurrency()) + " CPUs, " + compiler;
+}
+
+/// Instructions a unit, by title. A line of counts.txt: instructions, hook calls, tables, bytes, title.
+std::map<std::string, double> counted(const std::string& path) {
+  std::map<std::string, double> result;
+  std::ifstream file{path};
+  for (std::string line; std::getline(file, line);) {
+    double instructions;
+    std::string skipped, title;
+    std::istringstream words{line};
+    if (words >> instructions >> skipped >> skipped >> skipped && std::getline(words >> std::ws, title))
+      result[title] = instructions;
+  }
+  return result;
+}
+
+constexpr int rounds = 9;
+
+/// `rounds` iterations, each of as many turns as the time allows.
+void measure(benchmark::State& state, Finding& finding, const RowEntry* twin, double seconds) {
+  Duel duel{finding.entry, twin};
+  auto const start = now(CLOCK_MONOTONIC);
+  duel.round();
+  auto const turns = std::clamp(seconds / rounds / (now(CLOCK_MONOTONIC) - start), 1.0, 1000.0);
+  for (auto _ : state) {
+    for (int turn = 0; turn < static_cast<int>(turns); ++turn) duel.round();
+    state.SetIterationTime(duel.subject().median());
+  }
+  auto const each = 1e9 / static_cast<double>(finding.entry.units);
+  finding.ns = each * duel.subject().least();
+  finding.median = each * duel.subject().median();
+  finding.limit = each * duel.limit().least();
+  finding.avx2 = each * duel.twin().least();
+  finding.facts = duel.facts();
+  finding.steady = duel.steady();
+  auto& counters = state.counters;
+  counters["ns"] = finding.ns;
+  counters["ns, median"] = finding.median;
+  counters["limit, ns"] = finding.limit;
+  counters["limit, ns, median"] = each * duel.limit().median();
+  counters["ratio"] = finding.ratio();
+  if (finding.entry.target != 0) counters["target"] = finding.target();
+  if (finding.has_target()) counters["met"] = finding.missed().empty() ? 1 : 0;
+  counters["hook calls"] = static_cast<double>(finding.facts.hook_calls);
+  counters["tables"] = static_cast<double>(finding.facts.tables);
+  counters["bytes"] = static_cast<double>(finding.facts.bytes);
+  counters["instructions"] = finding.instructions;
+  if (twin != nullptr) counters["ns, AVX2"] = finding.avx2;
+}
+
+/// A line as soon as its row is done.
 class Lines : public benchmark::BenchmarkReporter {
  public:
+  Lines(const Table& table, const std::vector<Finding>& findings) : table_{table}, findings_{findings} {}
   bool ReportContext(const Context&) override {
-    std::puts(
-        "Nanoseconds per leaf entry; the limit is a plain loop of stores. Medians; tables are those after the call.\n"
-        "Judged: nanoseconds per call under the hostile MMU; the limit is the same call unwatched.");
-    std::printf("%-42s %10s %10s %8s %11s %7s\n", "", "ns", "limit", "ratio", "hooks/call", "tables");
+    table_.head();
     return true;
   }
-  void ReportRuns(const std::vector<Run>& runs) override {
-    for (auto const& run : runs) {
-      if (run.aggregate_name != "median") continue;
-      auto const counter = [&](const char* name) { return run.counters.at(name).value; };
-      std::printf("%-42s %10.2f %10.2f %8.2f %11.1f %7.0f\n", run.run_name.function_name.c_str(), counter("ns"),
-                  counter("limit"), counter("ratio"), counter("hook calls"), counter("tables"));
-      std::fflush(stdout);
-    }
-  }
+  void ReportRuns(const std::vector<Run>&) override { table_.line(findings_[next_++]); }
+
+ private:
+  const Table& table_;
+  const std::vector<Finding>& findings_;
+  std::size_t next_ = 0;
 };
-
-template <class Run>
-void add_one(const std::string& title, bool quick, Run run) {
-  benchmark::RegisterBenchmark(title.c_str(), run)
-      ->UseManualTime()
-      ->MinTime(quick ? 0.01 : 0.1)
-      ->Repetitions(quick ? 3 : 9)
-      ->ReportAggregatesOnly();
-}
-
-template <class Format>
-void add(const char* name, const Format& format, bool quick) {
-  for (auto call : {Call::map, Call::protect, Call::unmap})
-    for (auto const& shape : shapes)
-      add_one(std::string{names[static_cast<int>(call)]} + ", " + name + ", " + shape.name, quick,
-              [=](benchmark::State& state) { measure(state, format, call, shape); });
-  add_one(std::string{"judged, "} + name + ", a few pages", quick,
-          [=](benchmark::State& state) { bench::measure_oracle(state, format); });
-}
-
-constexpr aarch64::Features arm_cpu{
-    .pa_bits = 48, .granule_4k = true, .hardware_accessed = true, .hardware_dirty = true, .xnx = true, .fwb = true};
-constexpr x86_64::EptFeatures intel_cpu{.pa_bits = 46, .leaf_2m = true, .leaf_1g = true, .accessed_dirty = true};
-constexpr x86_64::NptFeatures amd_cpu{.pa_bits = 48, .nested_paging = true, .leaf_1g = true, .no_execute = true};
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  auto const quick = argc > 1 && std::string_view{argv[1]} == "--quick";
-  add("Arm stage-2", *aarch64::Stage2<>::create(arm_cpu, {}), quick);
-  add("EPT", *x86_64::Ept::create(intel_cpu, {}), quick);
-  add("NPT", *x86_64::Npt::create(amd_cpu, {}), quick);
-  Lines lines;
+  if (argc < 2) return 2;
+  std::string const folder = argv[1];
+  auto const quick = argc > 2 && std::string_view{argv[2]} == "--quick";
+  auto const counts = counted(folder + "/counts.txt");
+  pin();
+
+  std::vector<RowEntry> const twins = has_avx2() ? avx2_rows() : std::vector<RowEntry>{};
+  std::vector<Finding> findings;
+  for (auto const rows : {table_rows, region_rows, judged_rows})
+    for (auto& row : rows()) {
+      auto const known = counts.find(row.title);
+      Finding finding;
+      finding.instructions = known == counts.end() ? 0 : known->second;
+      finding.entry = std::move(row);
+      findings.push_back(std::move(finding));
+    }
+  for (auto& finding : findings) {
+    auto const twin =
+        std::find_if(twins.begin(), twins.end(), [&](auto& row) { return row.title == finding.entry.title; });
+    auto const run = [&finding, quick, twin = twin == twins.end() ? nullptr : &*twin](benchmark::State& state) {
+      measure(state, finding, twin, quick ? 0.3 : 2);
+    };
+    benchmark::RegisterBenchmark(finding.entry.title.c_str(), run)->Iterations(rounds)->UseManualTime();
+  }
+
+  std::printf(
+      "%s\n"
+      "ns: what a unit (a page, a block, a call) takes, the fastest and the median of at least 9 turns; AVX2: the same "
+      "by\n"
+      "vectors, where the CPU has them. Hooks: calls of the hook in a turn. Tables: after it.\n\n",
+      machine().c_str());
+  auto const json = folder + "/measure.json", picture = folder + "/measure.svg";
+  std::string out = "--benchmark_out=" + json, format = "--benchmark_out_format=json";
+  char* flags[] = {argv[0], out.data(), format.data()};
+  int count = 3;
+  benchmark::Initialize(&count, flags);
+  Table const table{!twins.empty()};
+  Lines lines{table, findings};
   benchmark::RunSpecifiedBenchmarks(&lines);
+  if (!draw(picture, findings, machine())) return 1;
+
+  auto const met = std::count_if(findings.begin(), findings.end(), [](auto& f) { return f.verdict() == "met"; });
+  auto const all = std::count_if(findings.begin(), findings.end(), [](auto& f) { return f.has_target(); });
+  std::printf("\n%s, %s\n%d of %d rows met their target, %d did not\n", json.c_str(), picture.c_str(),
+              static_cast<int>(met), static_cast<int>(all), static_cast<int>(all - met));
 }
