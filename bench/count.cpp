@@ -1,0 +1,53 @@
+// Runs rows once, so that callgrind can count their instructions: the subject alone, and not what prepares it. Prints a
+// line for each: units, hook calls, tables, bytes, title. See `bench/instructions`.
+//
+//   count           every row
+//   count --list    their titles
+//   count TITLE...  these rows
+
+#include <valgrind/callgrind.h>
+
+#include <cstdio>
+#include <string_view>
+
+#include "row.hpp"
+
+namespace {
+
+void run(const slat::bench::RowEntry& entry) {
+  auto const row = entry.make();
+  row->prepare();
+  CALLGRIND_START_INSTRUMENTATION;
+  row->subject();
+  CALLGRIND_STOP_INSTRUMENTATION;
+  CALLGRIND_DUMP_STATS_AT(entry.title.c_str());
+  auto const facts = row->facts();
+  std::printf("%llu %llu %llu %llu %s\n", static_cast<unsigned long long>(entry.units),
+              static_cast<unsigned long long>(facts.hook_calls), static_cast<unsigned long long>(facts.tables),
+              static_cast<unsigned long long>(facts.bytes), entry.title.c_str());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  auto rows = slat::bench::table_rows();
+  for (auto& row : slat::bench::region_rows()) rows.push_back(std::move(row));
+  if (argc > 1 && std::string_view{argv[1]} == "--list") {
+    for (auto const& row : rows) std::puts(row.title.c_str());
+    return 0;
+  }
+  if (argc == 1)
+    for (auto const& row : rows) run(row);
+  for (int i = 1; i < argc; ++i) {
+    bool found = false;
+    for (auto const& row : rows)
+      if (row.title == argv[i]) {
+        run(row);
+        found = true;
+      }
+    if (!found) {
+      std::fprintf(stderr, "count: no such row: %s\n", argv[i]);
+      return 1;
+    }
+  }
+}
