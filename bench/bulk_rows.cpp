@@ -131,13 +131,17 @@ class Unrolled final : public Row {
 std::vector<RowEntry> bulk_rows() {
   constexpr std::uint64_t per_gib = 513;
   return {
-      entry<Unmap>("G4 unmap 1 GiB of pages", pages, 2700) | Facts{1, 1},
-      entry<Protect>("G5 protect 1 GiB of pages, write right taken", pages, 1300, false, rwx, rx) | Facts{1, 515},
-      entry<Protect>("G5 the same, write right given", pages, 1300, false, rx, rwx) | Facts{0, 515},
-      entry<Protect>("G5 the same, taken beside hardware's A/D", pages, 1100, true, rwx, rx) | Facts{1, 515},
-      entry<Destroy>("G12 destroy 1 GiB of pages, per table", 515, 3600) | Facts{1, 0},
+      entry<Unmap>("G4 unmap 1 GiB of pages", pages, 2700) | Facts{.hook_calls = 1, .tables = 1, .barriers = 1},
+      entry<Protect>("G5 protect 1 GiB of pages, write right taken", pages, 1300, false, rwx, rx) |
+          Facts{.hook_calls = 1, .tables = 515, .barriers = 1},
+      entry<Protect>("G5 the same, write right given", pages, 1300, false, rx, rwx) |
+          Facts{.tables = 515, .barriers = 1},
+      entry<Protect>("G5 the same, taken beside hardware's A/D", pages, 1100, true, rwx, rx) |
+          Facts{.hook_calls = 1, .tables = 515, .barriers = 1},
+      entry<Destroy>("G12 destroy 1 GiB of pages, per table", 515, 3600) |
+          Facts{.hook_calls = 1, .tables = 0, .barriers = 1},
       entry<Footprint>("G20 memory of 1 GiB of pages", pages, 0) |
-          Facts{0, 4 + per_gib, per_gib * (4_KiB + sizeof(std::uint64_t))},
+          Facts{.tables = 4 + per_gib, .bytes = per_gib * (4_KiB + sizeof(std::uint64_t)), .barriers = 1},
       entry<Unrolled>("for comparison: the limit of G1, unrolled", pages, 0),
   };
 }

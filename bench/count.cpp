@@ -1,5 +1,5 @@
 // Runs rows once, so that callgrind can count their instructions: the subject alone, and not what prepares it. Prints a
-// line for each: units, hook calls, tables, bytes, title. See `bench/instructions`.
+// line for each: units, hook calls, barriers, tables, bytes, title. See `bench/instructions`.
 //
 //   count           every row
 //   count --list    their titles
@@ -22,9 +22,9 @@ void run(const slat::bench::RowEntry& entry) {
   CALLGRIND_STOP_INSTRUMENTATION;
   CALLGRIND_DUMP_STATS_AT(entry.title.c_str());
   auto const facts = row->facts();
-  std::printf("%llu %llu %llu %llu %s\n", static_cast<unsigned long long>(entry.units),
-              static_cast<unsigned long long>(facts.hook_calls), static_cast<unsigned long long>(facts.tables),
-              static_cast<unsigned long long>(facts.bytes), entry.title.c_str());
+  for (auto const figure : {entry.units, facts.hook_calls, facts.barriers, facts.tables, facts.bytes})
+    std::printf("%llu ", static_cast<unsigned long long>(figure));
+  std::printf("%s\n", entry.title.c_str());
 }
 
 }  // namespace

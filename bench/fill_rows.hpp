@@ -31,9 +31,10 @@ class Fill final : public GuestRow<> {
 
 inline std::vector<RowEntry> fill_rows() {
   std::vector<RowEntry> rows{
-      entry<Fill>("G1 map 1 GiB as pages", 1_GiB / 4_KiB, 1180, 1_GiB, 4_KiB) | Facts{0, 515},
-      entry<Fill>("G2 map 16 GiB as pages", 16_GiB / 4_KiB, 1180, 16_GiB, 4_KiB) | Facts{0, 8210},
-      entry<Fill>("G3 map 256 GiB as blocks", 256_GiB / 2_MiB, 1500, 256_GiB, 2_MiB) | Facts{0, 258},
+      entry<Fill>("G1 map 1 GiB as pages", 1_GiB / 4_KiB, 1180, 1_GiB, 4_KiB) | Facts{.tables = 515, .barriers = 1},
+      entry<Fill>("G2 map 16 GiB as pages", 16_GiB / 4_KiB, 1180, 16_GiB, 4_KiB) | Facts{.tables = 8210, .barriers = 1},
+      entry<Fill>("G3 map 256 GiB as blocks", 256_GiB / 2_MiB, 1500, 256_GiB, 2_MiB) |
+          Facts{.tables = 258, .barriers = 1},
   };
   rows[0].instructions = rows[1].instructions = 6;
   return rows;

@@ -18,10 +18,14 @@
 
 namespace slat::bench {
 
+struct Counts {
+  std::uint64_t hook_calls = 0;
+  std::uint64_t barriers = 0;
+};
 struct CountingHook {
-  std::uint64_t* calls;
-  void operator()(HostPhys, const Stale&) noexcept { ++*calls; }
-  void publish() noexcept {}
+  Counts* counts;
+  void operator()(HostPhys, const Stale&) noexcept { ++counts->hook_calls; }
+  void publish() noexcept { ++counts->barriers; }
 };
 
 /// A compiler can neither leave out, nor gather, nor put off the stores before this.
@@ -106,7 +110,7 @@ class Guest {
   Table& table() { return *table_; }
   const Table& table() const { return *table_; }
   std::uint64_t frames() const { return frames_.used(); }
-  void create() { table_.emplace(*Table::create(format_, frames_.pool(), CountingHook{&hook_calls})); }
+  void create() { table_.emplace(*Table::create(format_, frames_.pool(), CountingHook{&counts})); }
   void destroy() { table_.reset(); }
   bool exists() const { return table_.has_value(); }
 
@@ -115,7 +119,7 @@ class Guest {
   static HostPhys host(GuestRange range, std::uint64_t leaf) { return HostPhys{range.begin.raw() + (1_GiB | leaf)}; }
   Result<> map(GuestRange range, std::uint64_t leaf) { return table().map(range, host(range, leaf), rwx); }
 
-  std::uint64_t hook_calls = 0;
+  Counts counts;
 
  private:
   Frames frames_;
@@ -129,17 +133,19 @@ class GuestRow : public Row {
  public:
   GuestRow(const Format& format, std::uint64_t tables) : guest_{format, tables} {}
   Facts facts() const override {
-    return {guest_.hook_calls - calls_before_, guest_.exists() ? guest_.table().tables() : 0};
+    return {.hook_calls = guest_.counts.hook_calls - before_.hook_calls,
+            .tables = guest_.exists() ? guest_.table().tables() : 0,
+            .barriers = guest_.counts.barriers - before_.barriers};
   }
 
  protected:
   /// How prepare() ends.
-  void begin() { calls_before_ = guest_.hook_calls; }
+  void begin() { before_ = guest_.counts; }
 
   Guest<Format> guest_;
 
  private:
-  std::uint64_t calls_before_ = 0;
+  Counts before_;
 };
 
 /// A row of class R, which is made of these arguments.

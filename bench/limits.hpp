@@ -92,8 +92,8 @@ class Returns {
   template <class Life>
   Returns(std::uint64_t tables, Life life) : frames_{tables} {
     Recorder recorder{tables};
-    std::uint64_t calls = 0;
-    order_ = life(recorder, CountingHook{&calls});
+    Counts counts;
+    order_ = life(recorder, CountingHook{&counts});
     taken_.resize(recorder.taken());
     prepare();
   }

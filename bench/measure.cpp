@@ -59,7 +59,7 @@ std::string machine() {
   return model + ", " + std::to_string(std::thread::hardware_concurrency()) + " CPUs, " + compiler;
 }
 
-/// Instructions a unit, by title. A line of counts.txt: instructions, hook calls, tables, bytes, title.
+/// Instructions a unit, by title. A line of counts.txt: instructions, four counts, title.
 std::map<std::string, double> counted(const std::string& path) {
   std::map<std::string, double> result;
   std::ifstream file{path};
@@ -67,7 +67,7 @@ std::map<std::string, double> counted(const std::string& path) {
     double instructions;
     std::string skipped, title;
     std::istringstream words{line};
-    if (words >> instructions >> skipped >> skipped >> skipped && std::getline(words >> std::ws, title))
+    if (words >> instructions >> skipped >> skipped >> skipped >> skipped && std::getline(words >> std::ws, title))
       result[title] = instructions;
   }
   return result;
@@ -102,6 +102,7 @@ void measure(benchmark::State& state, Finding& finding, const RowEntry* twin, do
   if (finding.has_target()) counters["met"] = finding.missed().empty() ? 1 : 0;
   counters["hook calls"] = static_cast<double>(finding.facts.hook_calls);
   counters["tables"] = static_cast<double>(finding.facts.tables);
+  counters["barriers"] = static_cast<double>(finding.facts.barriers);
   counters["bytes"] = static_cast<double>(finding.facts.bytes);
   counters["instructions"] = finding.instructions;
   if (twin != nullptr) counters["ns, AVX2"] = finding.avx2;

@@ -171,7 +171,7 @@ template <class Table>
 void add_batch(std::vector<RowEntry>& rows) {
   if constexpr (Batching<Table>)
     rows.push_back(entry<Batch<Table>>("G22 map sorted pages, one in 16, one call", Batch<Table>::count, 2000) |
-                   Facts{0, 515});
+                   Facts{.tables = 515, .barriers = 1});
 }
 
 }  // namespace
@@ -179,15 +179,22 @@ void add_batch(std::vector<RowEntry>& rows) {
 std::vector<RowEntry> page_rows() {
   constexpr auto regions = SparsePages::regions;
   std::vector<RowEntry> rows{
-      entry<RandomPages>("G6 map a random page", pages, 3500, Call::map) | Facts{0, 515},
-      entry<RandomPages>("G6 unmap a random page", pages, 4000, Call::unmap) | Facts{pages, 1},
-      entry<RandomPages>("G6 protect a random page", pages, 4000, Call::protect) | Facts{pages, 515},
-      entry<PagesInTurn>("G7 map the next page", pages, 6500, Call::map) | Facts{0, 515},
-      entry<PagesInTurn>("G7 unmap the next page", pages, 6500, Call::unmap) | Facts{pages, 1},
-      entry<PagesInTurn>("G7 protect the next page", pages, 6500, Call::protect) | Facts{pages, 515},
-      entry<SparsePages>("G8 map a page far from others", regions, 1200, Call::map) | Facts{0, regions + 66},
-      entry<SparsePages>("G8 unmap it, beside the limit of map", regions, 850, Call::unmap) | Facts{regions, 1},
-      entry<OneEdit>("G21 1,000 scattered protects, one edit", OneEdit::count, 0) | Facts{1, 515},
+      entry<RandomPages>("G6 map a random page", pages, 3500, Call::map) | Facts{.tables = 515, .barriers = pages},
+      entry<RandomPages>("G6 unmap a random page", pages, 4000, Call::unmap) |
+          Facts{.hook_calls = pages, .tables = 1, .barriers = pages},
+      entry<RandomPages>("G6 protect a random page", pages, 4000, Call::protect) |
+          Facts{.hook_calls = pages, .tables = 515, .barriers = pages},
+      entry<PagesInTurn>("G7 map the next page", pages, 6500, Call::map) | Facts{.tables = 515, .barriers = pages},
+      entry<PagesInTurn>("G7 unmap the next page", pages, 6500, Call::unmap) |
+          Facts{.hook_calls = pages, .tables = 1, .barriers = pages},
+      entry<PagesInTurn>("G7 protect the next page", pages, 6500, Call::protect) |
+          Facts{.hook_calls = pages, .tables = 515, .barriers = pages},
+      entry<SparsePages>("G8 map a page far from others", regions, 1200, Call::map) |
+          Facts{.tables = regions + 66, .barriers = regions},
+      entry<SparsePages>("G8 unmap it, beside the limit of map", regions, 850, Call::unmap) |
+          Facts{.hook_calls = regions, .tables = 1, .barriers = regions},
+      entry<OneEdit>("G21 1,000 scattered protects, one edit", OneEdit::count, 0) |
+          Facts{.hook_calls = 1, .tables = 515, .barriers = 1},
   };
   rows[0].instructions = 95;
   rows[1].instructions = rows[2].instructions = 110;

@@ -69,26 +69,32 @@ class SplitAll final : public Blocks<Format> {
   void subject() override { must(this->guest_.table().split(all)); }
 };
 
-/// Both, on a format with so many tables above these blocks, where `breaks` pauses are made in one call.
+/// Both, on a format with so many tables above these blocks, which makes `pauses` in one call, each with so many
+/// barriers: a slot that breaks wants one before the invalidation and one after it.
+struct Variant {
+  std::string name;
+  std::uint64_t above, pauses, barriers;
+  bool judged = false;
+};
 template <class Format>
-void add(std::vector<RowEntry>& rows, const std::string& name, const Format& format, std::uint64_t above,
-         std::uint64_t pauses, bool judged) {
+void add(std::vector<RowEntry>& rows, const Format& format, const Variant& variant) {
+  auto const& [name, above, pauses, barriers, judged] = variant;
   rows.push_back(
       entry<SplitByProtect<Format>>("G9 protect a page of a block, " + name, blocks, judged ? 1150 : 0, format) |
-      Facts{blocks, blocks + above});
+      Facts{.hook_calls = blocks, .tables = blocks + above, .barriers = blocks * barriers});
   rows.push_back(entry<SplitAll<Format>>("G10 split 4 GiB of blocks, " + name, blocks, judged ? 1120 : 0, format) |
-                 Facts{pauses, blocks + above});
+                 Facts{.hook_calls = pauses, .tables = blocks + above, .barriers = pauses * barriers});
 }
 
 }  // namespace
 
 std::vector<RowEntry> split_rows() {
   std::vector<RowEntry> rows;
-  add(rows, "EPT", plain_ept(), 6, 1, true);
-  add(rows, "NPT", npt(), 6, 1, false);
-  add(rows, "Arm BBM 0", arm(0), 5, blocks / 512, false);
-  add(rows, "Arm BBM 1", arm(1), 5, blocks / 512, false);
-  add(rows, "Arm BBM 2", arm(2), 5, 1, false);
+  add(rows, plain_ept(), {"EPT", 6, 1, 1, true});
+  add(rows, npt(), {"NPT", 6, 1, 1});
+  add(rows, arm(0), {"Arm BBM 0", 5, blocks / 512, 2});
+  add(rows, arm(1), {"Arm BBM 1", 5, blocks / 512, 2});
+  add(rows, arm(2), {"Arm BBM 2", 5, 1, 1});
   return rows;
 }
 
