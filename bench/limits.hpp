@@ -69,8 +69,10 @@ class Recorder {
     return frame;
   }
   void release(HostPhys frame, std::uint64_t bytes) noexcept {
-    for (std::size_t i = 0; i != taken_.size(); ++i)
-      if (taken_[i] == frame) order.push_back(i);
+    auto number = taken_.size();
+    while (taken_[--number] != frame) {
+    }
+    order.push_back(number);
     frames_.pool().release(frame, bytes);
   }
   Entry* view(HostPhys frame) const noexcept { return frames_.pool().view(frame); }
