@@ -14,6 +14,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -56,10 +57,16 @@ class MemorySet {
   bool is_empty() const { return areas_.size() == 0; }
   /// The area that holds `at`, or null.
   const Area* find(GuestPhys at) const { return areas_.find(at); }
+  /// The same for a caller who looks up what is near: `last` is what the caller found last, or null, and must be valid
+  /// still. The same area again costs two comparisons. The caller keeps it, for a set that kept it could not be read by
+  /// many threads.
+  const Area* find(GuestPhys at, const Area* last) const { return areas_.find(at, last); }
   /// Whether any area shares an address with `range`, which must not wrap.
   bool overlaps(GuestRange range) const { return !areas_.touching(range).empty(); }
   /// All areas in address order, for a range-based for.
-  AreaRun<const Area*> iter() const { return {areas_.begin(), areas_.end()}; }
+  auto iter() const -> AreaRun<typename AreaIndex<Area, Nodes>::ConstPosition> {
+    return {areas_.begin(), areas_.end()};
+  }
 
   /// Adds `area`, which joins no neighbour. What overlaps it is `already_exists`, or replaced when `unmap_overlap`.
   Result<> map(Area area, PT& pt, bool unmap_overlap = false) {
@@ -140,10 +147,10 @@ class MemorySet {
     // The areas at the ends are asked first: whether they are cut depends on the answer.
     auto const ask = [&](const Area& area) -> std::optional<F> { return update(area.flags()); };
     auto const first = ask(*old.first);
-    auto const last = old.first + 1 == old.last ? first : ask(old.last[-1]);
+    auto const last = std::next(old.first) == old.last ? first : ask(*std::prev(old.last));
     auto const answer = [&](auto at) {
       if (at == old.first) return first;
-      return at + 1 == old.last ? last : ask(*at);
+      return std::next(at) == old.last ? last : ask(*at);
     };
     auto seams = seams_of(range, old);
     if (!first) seams.begin = Seam::kept;
@@ -164,7 +171,8 @@ class MemorySet {
       done = Calls::protect(*at, *next, pt, edit);
       if (!done) break;
       if (at == old.first && (seams.begin == Seam::cut || differ(at->flags(), *next))) seams.begin = Seam::changed;
-      if (at + 1 == old.last && (seams.end == Seam::cut || differ(at->flags(), *next))) seams.end = Seam::changed;
+      if (std::next(at) == old.last && (seams.end == Seam::cut || differ(at->flags(), *next)))
+        seams.end = Seam::changed;
       at->protect(*std::move(next));
     }
     mend(range, seams);
@@ -266,7 +274,7 @@ class MemorySet {
   static Seams seams_of(GuestRange range, AreaRun<Position> touched) {
     if (touched.empty()) return {};
     return {touched.first->start() < range.begin ? Seam::cut : Seam::kept,
-            touched.last[-1].range().last() > range.last() ? Seam::cut : Seam::kept};
+            std::prev(touched.last)->range().last() > range.last() ? Seam::cut : Seam::kept};
   }
   void cut(GuestRange range, Seams seams) {
     if (seams.begin == Seam::cut) areas_.cut(range.begin);
@@ -306,7 +314,8 @@ class MemorySet {
     auto const old = areas_.touching(area.range());
     Result<> done;
     auto at = old.first;
-    for (; at != old.last; ++at) {
+    std::size_t gone = 0;
+    for (; at != old.last; ++at, ++gone) {
       done = Calls::give_way(*at, pt, edit);
       if (!done) break;
     }
@@ -314,8 +323,8 @@ class MemorySet {
     if (done) {
       areas_.erase(old.first, old.last);
     } else {
-      while (at != old.first)
-        if (!Calls::map(*--at, pt, edit)) at = areas_.erase(at, at + 1);
+      for (; gone != 0; --gone)
+        if (--at; !Calls::map(*at, pt, edit)) at = areas_.erase(at, std::next(at));
     }
     return done;
   }

@@ -2,6 +2,7 @@
 // sources of nodes that come with it.
 
 #include <array>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -56,14 +57,14 @@ TEST_F(AreaIndexVerbs, InsertedInAnyOrderAreasAreSortedAndFound) {
     EXPECT_EQ(area->flags(), name_of(n * 10));
     EXPECT_EQ(index_.find(gpa(n * 10 + 5)), nullptr);
   }
-  EXPECT_TRUE(audit_order(AreaRun<const Named*>{index_.begin(), index_.end()}));
+  EXPECT_TRUE(audit_order(AreaRun<Index::ConstPosition>{index_.begin(), index_.end()}));
 }
 
 TEST_F(AreaIndexVerbs, TouchingIsWhatSharesAnAddress) {
   for (std::uint64_t const s : {0u, 10u, 20u, 30u}) add(s, 5);
   auto const count = [&](GuestRange range) {
     auto const run = index_.touching(range);
-    return run.last - run.first;
+    return std::distance(run.first, run.last);
   };
   EXPECT_EQ(count(bytes(0, 35)), 4);
   EXPECT_EQ(count(bytes(4, 11)), 2);
@@ -134,17 +135,17 @@ TEST_F(AreaIndexVerbs, AfterAReserveAsManyInsertsNeedNoMemory) {
 
 TEST_F(AreaIndexVerbs, MemoryIsAskedForInPowersOfTwoLess64AndRarely) {
   for (std::uint64_t n = 0; n != 1000; ++n) add(n * 10, 5);
-  ASSERT_EQ(ledger_.live.size(), 1u);
-  EXPECT_TRUE(is_power_of_two(ledger_.live.begin()->second + 64));
-  EXPECT_LE(ledger_.calls, 8u);
+  for (auto const& [block, size] : ledger_.live) EXPECT_TRUE(size >= 4096 - 64 && is_power_of_two(size + 64));
+  EXPECT_EQ(ledger_.calls, ledger_.live.size());
+  EXPECT_LE(ledger_.calls, 1000 / 16 / 3 + 5u);
 }
 
 TEST_F(AreaIndexVerbs, TrimGivesMemoryBackOnceEightAreLeft) {
   for (std::uint64_t n = 0; n != 20; ++n) add(n * 10, 5);
-  index_.erase(index_.begin() + 9, index_.end());
+  index_.erase(std::next(index_.begin(), 9), index_.end());
   index_.trim();
-  EXPECT_EQ(ledger_.live.size(), 1u);
-  index_.erase(index_.begin(), index_.begin() + 1);
+  EXPECT_FALSE(ledger_.live.empty());
+  index_.erase(index_.begin(), std::next(index_.begin()));
   index_.trim();
   EXPECT_TRUE(ledger_.live.empty());
   EXPECT_EQ(index_.size(), 8u);
@@ -254,8 +255,8 @@ TEST(FrameNodes, ASetLivesInFramesAndGivesThemAllBack) {
       EXPECT_EQ(done.error(), Errc::no_memory);
       break;
     }
-  // 32 frames hold one array of 16 and, while it grows, the 8 before it: 16 frames of areas are used well.
-  EXPECT_GE(mapped * sizeof(MemoryArea<MockFlags, LinearMock>), 15u * 4096);
+  // Ascending inserts leave full leaves: all but the key, the nodes above and the last frame is areas.
+  EXPECT_GE(mapped * (sizeof(MemoryArea<MockFlags, LinearMock>) + 8), 26u * 4096);
   EXPECT_TRUE(describes(set, *pt));
   EXPECT_GT(frames.in_use(), 0);
   ASSERT_TRUE(set.unmap(gpa(0), 0x1000, *pt));

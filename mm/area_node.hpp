@@ -1,0 +1,197 @@
+#pragma once
+
+// The nodes of the area index, and what can be done inside one.
+//
+//   leaf    16 start addresses in any order | 16 areas, each in the slot of its key | their order, a nibble each
+//   inner   16 smallest starts, in order    | 16 children | largest gap inside each | end of each
+//
+// The order of a leaf is one word: inserting or erasing an area moves no other area and no key. Unused keys are all
+// ones, so that a rank is a count over all 16 keys without a branch, whatever their order.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include <slat/mm/address.hpp>
+
+namespace slat {
+
+inline constexpr unsigned area_fanout = 16;
+struct InnerNode;
+
+/// How many of the keys [first, last) are at most `x`.
+template <unsigned first = 0, unsigned last = area_fanout>
+[[gnu::always_inline]] constexpr unsigned count_up_to(const std::uint64_t* keys, std::uint64_t x) {
+  if constexpr (last - first == 1)
+    return unsigned{keys[first] <= x};
+  else
+    return count_up_to<first, (first + last) / 2>(keys, x) + count_up_to<(first + last) / 2, last>(keys, x);
+}
+
+/// What is common to both kinds. The first two cache lines are all that a search reads of an inner node but for the
+/// child's address.
+struct NodeHead {
+  static constexpr std::uint64_t unused = ~std::uint64_t{0};
+
+  NodeHead() { std::fill_n(keys, area_fanout, unused); }
+  NodeHead(const NodeHead&) = delete;
+  NodeHead& operator=(const NodeHead&) = delete;
+
+  std::uint64_t keys[area_fanout];
+  std::uint64_t order = 0xfedc'ba98'7654'3210;  // of a leaf's slots: those in use by their keys, then the free ones
+  InnerNode* parent = nullptr;
+  std::uint8_t count = 0;
+  std::uint8_t slot = 0;  // for the pool
+
+  /// How many keys are at most `x`.
+  unsigned rank(std::uint64_t x) const {
+    if (x == unused) [[unlikely]]
+      return count;
+    return count_up_to(keys, x);
+  }
+};
+
+/// What a parent knows of a child that is not empty.
+struct AreaSpan {
+  std::uint64_t start = 0;
+  std::uint64_t end = 0;  // of its last area; 0 is 2^64
+  std::uint64_t gap = 0;  // the largest between two neighbours inside
+
+  friend bool operator==(AreaSpan, AreaSpan) = default;
+};
+
+template <class Area>
+struct LeafNode : NodeHead {
+  LeafNode() {}
+  ~LeafNode() {}
+  union {
+    Area areas[area_fanout];
+  };
+
+  unsigned slot_at(unsigned i) const { return static_cast<unsigned>(order >> (4 * i)) & 15; }
+  std::uint64_t start(unsigned i) const { return keys[slot_at(i)]; }
+  std::uint64_t end(unsigned i) const { return start(i) + area(i).size(); }
+  Area& area(unsigned i) { return areas[slot_at(i)]; }
+  const Area& area(unsigned i) const { return areas[slot_at(i)]; }
+
+  /// There must be room.
+  void insert(unsigned i, std::uint64_t start, Area&& area) {
+    auto const to = slot_at(count);
+    auto const below = low(i), within = low(count) & ~below;
+    order = (order & (below | ~low(count + 1u))) | std::uint64_t{to} << (4 * i) | (order & within) << 4;
+    keys[to] = start;
+    std::construct_at(areas + to, std::move(area));
+    ++count;
+  }
+  void erase(unsigned i) {
+    auto const from = slot_at(i);
+    --count;
+    auto const below = low(i), within = low(count) & ~below;
+    order = (order & (below | ~low(count + 1u))) | (order >> 4 & within) | std::uint64_t{from} << (4 * count);
+    keys[from] = unused;
+    std::destroy_at(areas + from);
+  }
+  /// The first `n` of the leaf behind become the last of this one.
+  void append_from(LeafNode& next, unsigned n) {
+    for (; n != 0; --n) {
+      insert(count, next.start(0), std::move(next.area(0)));
+      next.erase(0);
+    }
+  }
+  /// The last `n` of the leaf before become the first of this one.
+  void prepend_from(LeafNode& before, unsigned n) {
+    for (; n != 0; --n) {
+      auto const last = before.count - 1u;
+      insert(0, before.start(last), std::move(before.area(last)));
+      before.erase(last);
+    }
+  }
+
+  std::uint64_t gap_before(unsigned i) const { return start(i) - end(i - 1); }
+  std::uint64_t largest_gap() const {
+    std::uint64_t largest = 0;
+    auto rest = order;
+    auto at = rest & 15;
+    for (unsigned n = count; n > 1; --n) {
+      auto const end = keys[at] + areas[at].size();
+      rest >>= 4;
+      at = rest & 15;
+      largest = std::max(largest, keys[at] - end);
+    }
+    return largest;
+  }
+  AreaSpan span() const { return {start(0), end(count - 1u), largest_gap()}; }
+
+ private:
+  /// The `n` lowest nibbles, up to 16.
+  static constexpr std::uint64_t low(unsigned n) {
+    return n == 16 ? ~std::uint64_t{0} : (std::uint64_t{1} << 4 * n) - 1;
+  }
+};
+
+struct InnerNode : NodeHead {
+  NodeHead* child[area_fanout];
+  std::uint64_t gap[area_fanout];
+  std::uint64_t end[area_fanout];
+
+  /// The only child that can hold an area which begins at or before `x`.
+  unsigned child_for(std::uint64_t x) const {
+    if (x == unused) [[unlikely]]
+      return count - 1u;
+    return count_up_to<1>(keys, x);
+  }
+  unsigned place_of(const NodeHead* node) const {
+    unsigned i = 0;
+    while (child[i] != node) ++i;
+    return i;
+  }
+
+  AreaSpan span_at(unsigned i) const { return {keys[i], end[i], gap[i]}; }
+  void set_span(unsigned i, AreaSpan span) {
+    keys[i] = span.start;
+    end[i] = span.end;
+    gap[i] = span.gap;
+  }
+  /// There must be room.
+  void insert(unsigned i, NodeHead* node, AreaSpan span) {
+    for (unsigned to = count; to != i; --to) {
+      child[to] = child[to - 1];
+      set_span(to, span_at(to - 1));
+    }
+    child[i] = node;
+    set_span(i, span);
+    node->parent = this;
+    ++count;
+  }
+  void erase(unsigned i) {
+    --count;
+    for (; i != count; ++i) {
+      child[i] = child[i + 1];
+      set_span(i, span_at(i + 1));
+    }
+    keys[count] = unused;
+  }
+  void append_from(InnerNode& next, unsigned n) {
+    for (; n != 0; --n) {
+      insert(count, next.child[0], next.span_at(0));
+      next.erase(0);
+    }
+  }
+  void prepend_from(InnerNode& before, unsigned n) {
+    for (; n != 0; --n) {
+      auto const last = before.count - 1u;
+      insert(0, before.child[last], before.span_at(last));
+      before.erase(last);
+    }
+  }
+
+  AreaSpan span() const {
+    auto largest = gap[0];
+    for (unsigned i = 1; i != count; ++i) largest = std::max({largest, gap[i], keys[i] - end[i - 1]});
+    return {keys[0], end[count - 1u], largest};
+  }
+};
+
+}  // namespace slat

@@ -1,0 +1,113 @@
+#pragma once
+
+// Where an area is in an index: a bidirectional iterator.
+
+#include <cstddef>
+#include <iterator>
+#include <type_traits>
+
+#include <slat/mm/area_node.hpp>
+
+namespace slat {
+
+/// Neighbours in an index, for a range-based for.
+template <class Position>
+struct AreaRun {
+  Position first;
+  Position last;
+
+  constexpr Position begin() const { return first; }
+  constexpr Position end() const { return last; }
+  constexpr bool empty() const { return first == last; }
+};
+
+/// Holds until the next call that is not const, erasing what is behind it included. `A` is the area, const where the
+/// index is.
+template <class A>
+class AreaPosition {
+  using Plain = std::remove_const_t<A>;
+  using Leaf = std::conditional_t<std::is_const_v<A>, const LeafNode<Plain>, LeafNode<Plain>>;
+
+ public:
+  using iterator_category = std::bidirectional_iterator_tag;
+  using value_type = Plain;
+  using difference_type = std::ptrdiff_t;
+  using pointer = A*;
+  using reference = A&;
+
+  AreaPosition() = default;
+  /// Behind the last area of a leaf is before the first of the next.
+  AreaPosition(Leaf* leaf, unsigned i) : leaf_{leaf}, i_{i} {
+    if (i_ == leaf->count) step_over();
+  }
+  operator AreaPosition<const A>() const
+    requires(!std::is_const_v<A>)
+  {
+    return {leaf_, i_};
+  }
+
+  A& operator*() const { return leaf_->area(i_); }
+  A* operator->() const { return &leaf_->area(i_); }
+  AreaPosition& operator++() {
+    if (++i_ == leaf_->count) step_over();
+    return *this;
+  }
+  AreaPosition& operator--() {
+    if (i_ == 0) {
+      leaf_ = beside<false>();
+      i_ = leaf_->count;
+    }
+    --i_;
+    return *this;
+  }
+  AreaPosition operator++(int) {
+    auto const old = *this;
+    ++*this;
+    return old;
+  }
+  AreaPosition operator--(int) {
+    auto const old = *this;
+    --*this;
+    return old;
+  }
+  friend bool operator==(AreaPosition, AreaPosition) = default;
+
+  /// For the index.
+  Leaf* leaf() const { return leaf_; }
+  unsigned place() const { return i_; }
+  bool at_end() const { return i_ == leaf_->count; }
+  bool at_begin() const { return i_ == 0 && beside<false>() == nullptr; }
+
+ private:
+  void step_over() {
+    if (auto* const next = beside<true>()) {
+      leaf_ = next;
+      i_ = 0;
+    }
+  }
+  /// The leaf after or before this one, or null.
+  template <bool after>
+  Leaf* beside() const {
+    unsigned up = 0;
+    const NodeHead* node = leaf_;
+    for (;; ++up) {
+      auto const* const parent = node->parent;
+      if (parent == nullptr) return nullptr;
+      auto const i = parent->place_of(node);
+      if (i != (after ? parent->count - 1u : 0u)) {
+        NodeHead* next = parent->child[after ? i + 1 : i - 1];
+        for (; up != 0; --up) {
+          auto const* const inner = static_cast<InnerNode*>(next);
+          next = inner->child[after ? 0u : inner->count - 1u];
+        }
+        return static_cast<Leaf*>(next);
+      }
+      node = parent;
+    }
+  }
+
+  Leaf* leaf_ = nullptr;
+  unsigned i_ = 0;
+};
+
+}  // namespace slat
