@@ -24,7 +24,7 @@ class AreaTree {
   using Leaf = LeafNode<Area>;
   using Pool = NodePool<Nodes, Leaf, std::max(sizeof(Leaf), sizeof(InnerNode))>;
   static constexpr unsigned half = area_fanout / 2;
-  static constexpr unsigned max_height = 22;  // 8 to this power is more than there can be areas
+  static constexpr unsigned low_leaf = 10;  // with as many areas or fewer it may be spread over its neighbours
 
   explicit AreaTree(Nodes nodes) : pool_{std::move(nodes)} {}
   AreaTree(const AreaTree&) = delete;
@@ -126,7 +126,10 @@ class AreaTree {
     bool changed = false;
     for (bool again = true; again;) {
       again = false;
-      if (sparse(leaf)) {
+      if (auto* const one = spread(leaf)) {
+        leaf = one;
+        again = true;
+      } else if (sparse(leaf)) {
         leaf = balance(leaf);
         again = true;
       }
@@ -319,6 +322,24 @@ class AreaTree {
   }
   static bool sparse(const NodeHead* node) {
     return node->count < half && node->parent != nullptr && node->parent->count > 1;
+  }
+  /// Three leaves become two before any must be joined: what leaves hold is most of the memory. Returns one of the two.
+  Leaf* spread(Leaf* leaf) {
+    auto* const parent = leaf->parent;
+    if (leaf->count > low_leaf || parent == nullptr) return nullptr;
+    auto const at = parent->place_of(leaf);
+    if (at == 0 || at + 1u == parent->count) return nullptr;
+    auto* const left = static_cast<Leaf*>(parent->child[at - 1]);
+    auto* const right = static_cast<Leaf*>(parent->child[at + 1]);
+    auto const all = unsigned{left->count} + leaf->count + right->count;
+    if (all > 2 * area_fanout) return nullptr;
+    left->append_from(*leaf, std::min<unsigned>(leaf->count, area_fanout - left->count));
+    right->prepend_from(*leaf, leaf->count);
+    parent->set_span(at - 1, left->span());
+    parent->set_span(at + 1, right->span());
+    parent->erase(at);
+    pool_.give_back(leaf, nodes_to_keep());
+    return left;
   }
   /// Joins a node with a neighbour, or takes from one. Returns the node that holds what was in it.
   template <class Node>

@@ -32,9 +32,9 @@ class NodePool {
   static_assert(alignof(Block) <= scalar && sizeof(Block) % alignof(Head) == 0);
 
   // A block may begin at any multiple of `scalar`.
-  static constexpr std::size_t fit(std::size_t block, std::size_t align) {
-    auto const size = (node_bytes + align - 1) / align * align;
-    auto const nodes = (block - sizeof(Block) - (align > scalar ? align - scalar : 0)) / size;
+  static constexpr std::size_t fit(std::size_t block, std::size_t to) {
+    auto const size = (node_bytes + to - 1) / to * to;
+    auto const nodes = (block - sizeof(Block) - (to > scalar ? to - scalar : 0)) / size;
     return nodes < 32 ? nodes : 32;
   }
   static constexpr bool wasteful(std::size_t block) {

@@ -5,6 +5,7 @@
 #include <iterator>
 #include <memory>
 #include <optional>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -207,6 +208,46 @@ TEST(AreaIndexCost, EveryVerbLooksAtALogarithmOfTheAreas) {
               index.erase(run.first, run.last);
             }),
             35u);
+}
+
+TEST(AreaIndexMemory, ARegionCostsAtMost32BytesMoreThanItsArea) {
+  struct Backend {
+    std::uint64_t base, other;
+    Backend advanced(std::uint64_t n) const { return {base + n, other}; }
+  };
+  using Area = MemoryArea<std::uint64_t, Backend>;
+  static_assert(sizeof(Area) == 40);
+  enum class Order { sorted, random, churned };
+  for (std::uint64_t const count : {4096u, 65536u})
+    for (auto const order : {Order::sorted, Order::random, Order::churned}) {
+      SCOPED_TRACE(testing::Message() << count << " areas, order " << static_cast<int>(order));
+      NodeLedger ledger;
+      AreaIndex<Area, CountedNodes> index{CountedNodes{&ledger}};
+      std::mt19937 random{1};
+      auto const add = [&](std::uint64_t start) {
+        auto room = index.reserve(1);
+        ASSERT_TRUE(room);
+        index.adopt(*std::move(room));
+        index.insert(Area{gpa(start), 8, 1, Backend{start, 0}});
+      };
+      std::vector<std::uint64_t> starts;
+      for (std::uint64_t n = 0; n != count; ++n) starts.push_back(n * 16);
+      if (order != Order::sorted) std::shuffle(starts.begin(), starts.end(), random);
+      for (auto const start : starts) add(start);
+      if (order == Order::churned)
+        for (std::uint64_t n = 0; n != 8 * count; ++n) {
+          auto& start = starts[random() % count];
+          auto const run = index.touching({gpa(start), 1});
+          index.erase(run.first, run.last);
+          do start = std::uint64_t{random()} * 8;
+          while (index.find(gpa(start)) != nullptr);
+          add(start);
+          index.trim();
+        }
+      std::size_t bytes = 0;
+      for (auto const& [block, size] : ledger.live) bytes += size;
+      EXPECT_LE(bytes, count * (sizeof(Area) + 32));
+    }
 }
 
 // FrameNodes
