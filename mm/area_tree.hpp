@@ -20,6 +20,10 @@ namespace slat {
 /// Balances, and keeps what parents know of their children. For AreaIndex, whose thread rules it has.
 template <class Area, NodeSource Nodes>
 class AreaTree {
+ public:
+  AreaTree(const AreaTree&) = delete;
+  AreaTree& operator=(const AreaTree&) = delete;
+
  protected:
   using Leaf = LeafNode<Area>;
   using Pool = NodePool<Nodes, Leaf, std::max(sizeof(Leaf), sizeof(InnerNode))>;
@@ -27,8 +31,6 @@ class AreaTree {
   static constexpr unsigned low_leaf = 10;  // with as many areas or fewer it may be spread over its neighbours
 
   explicit AreaTree(Nodes nodes) : pool_{std::move(nodes)} {}
-  AreaTree(const AreaTree&) = delete;
-  AreaTree& operator=(const AreaTree&) = delete;
   ~AreaTree() = default;
 
   /// How many nodes `more` inserts can take at worst. It takes eight inserts to
