@@ -93,15 +93,24 @@ class AreaIndex : private AreaTree<Area, Nodes> {
     auto* const leaf = this->leaf_for(start);
     this->insert_at(leaf, leaf->rank(start), std::move(area));
   }
+  /// The same for a caller who has looked: `next` is the first area behind, as touching() tells when there is none.
+  void insert(Position next, Area area) { this->insert_at(next.leaf(), next.place(), std::move(area)); }
   /// Removes neighbours. Returns the position behind them.
   Position erase(Position first, Position last) {
     if (first == last) return first;
+    auto* const leaf = first.leaf();
     std::optional<std::uint64_t> behind;
-    if (!last.at_end()) behind = last->start().raw();
-    if (std::next(first) == last)
-      this->erase_at(first.leaf(), first.place());
-    else
+    if (leaf->count == 1 || std::next(first) != last) {
+      if (!last.at_end()) behind = last.start();
       this->erase_between(first, last);
+    } else {
+      this->erase_at(leaf, first.place());
+      Position const next{leaf, first.place()};
+      if (!this->wants_mending(leaf)) [[likely]]
+        return next;
+      if (!next.at_end()) behind = next.start();
+      this->mend(leaf);
+    }
     return behind ? first_touching<Position>(GuestPhys{*behind}) : end();
   }
   /// Afterwards no area lies on both sides of `at`. There must be room.
@@ -137,12 +146,13 @@ class AreaIndex : private AreaTree<Area, Nodes> {
     seam.first->append(*seam.last);
     auto* const leaf = seam.last.leaf();
     if (leaf == seam.first.leaf()) {
+      // Neither the ends nor the gaps of this leaf change.
       leaf->erase(seam.last.place());
       --count_;
-      this->mend(leaf);
+      if (this->wants_mending(leaf)) this->mend(leaf);
     } else {
       this->refresh(seam.first.leaf());
-      this->erase_at(leaf, seam.last.place());
+      erase(seam.last, std::next(seam.last));
     }
   }
 
@@ -182,12 +192,13 @@ class AreaIndex : private AreaTree<Area, Nodes> {
   }
   template <class P>
   AreaRun<P> touching(GuestRange range) const {
+    auto const last = range.last().raw();
     auto const first = first_touching<P>(range.begin);
-    if (range.empty() || first.at_end() || first->start() > range.last()) return {first, first};
+    if (range.empty() || first.at_end() || first.start() > last) return {first, first};
     // Most often it is one area.
-    if (auto const next = std::next(first); next.at_end() || next->start() > range.last()) return {first, next};
-    auto* const leaf = this->leaf_for(range.last().raw());
-    return {first, P{leaf, leaf->rank(range.last().raw())}};
+    if (auto const next = std::next(first); next.at_end() || next.start() > last) return {first, next};
+    auto* const leaf = this->leaf_for(last);
+    return {first, P{leaf, leaf->rank(last)}};
   }
 
   /// Takes what `from` holds; this index is empty and holds no memory.

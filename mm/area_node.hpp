@@ -43,10 +43,11 @@ struct NodeHead {
   std::uint64_t order = 0xfedc'ba98'7654'3210;  // of a leaf's slots: those in use by their keys, then the free ones
   InnerNode* parent = nullptr;
   std::uint8_t count = 0;
-  std::uint8_t slot = 0;  // for the pool
+  std::uint8_t place = 0;  // in the parent
+  std::uint8_t slot = 0;   // for the pool
 
   /// How many keys are at most `x`.
-  unsigned rank(std::uint64_t x) const {
+  [[gnu::always_inline]] unsigned rank(std::uint64_t x) const {
     if (x == unused) [[unlikely]]
       return count;
     return count_up_to(keys, x);
@@ -79,8 +80,8 @@ struct LeafNode : NodeHead {
   /// There must be room.
   void insert(unsigned i, std::uint64_t start, Area&& area) {
     auto const to = slot_at(count);
-    auto const below = low(i), within = low(count) & ~below;
-    order = (order & (below | ~low(count + 1u))) | std::uint64_t{to} << (4 * i) | (order & within) << 4;
+    auto const below = low(i), up_to = low(count);
+    order = (order & (below | ~(up_to << 4 | 15))) | std::uint64_t{to} << (4 * i) | (order & up_to & ~below) << 4;
     keys[to] = start;
     std::construct_at(areas + to, std::move(area));
     ++count;
@@ -88,16 +89,16 @@ struct LeafNode : NodeHead {
   void erase(unsigned i) {
     auto const from = slot_at(i);
     --count;
-    auto const below = low(i), within = low(count) & ~below;
-    order = (order & (below | ~low(count + 1u))) | (order >> 4 & within) | std::uint64_t{from} << (4 * count);
+    auto const below = low(i), up_to = low(count);
+    order = (order & (below | ~(up_to << 4 | 15))) | (order >> 4 & up_to & ~below) | std::uint64_t{from} << (4 * count);
     keys[from] = unused;
     std::destroy_at(areas + from);
   }
   /// The first `n` of the leaf behind become the last of this one.
-  void append_from(LeafNode& next, unsigned n) {
+  void append_from(LeafNode& behind, unsigned n) {
     for (; n != 0; --n) {
-      insert(count, next.start(0), std::move(next.area(0)));
-      next.erase(0);
+      insert(count, behind.start(0), std::move(behind.area(0)));
+      behind.erase(0);
     }
   }
   /// The last `n` of the leaf before become the first of this one.
@@ -125,10 +126,8 @@ struct LeafNode : NodeHead {
   AreaSpan span() const { return {start(0), end(count - 1u), largest_gap()}; }
 
  private:
-  /// The `n` lowest nibbles, up to 16.
-  static constexpr std::uint64_t low(unsigned n) {
-    return n == 16 ? ~std::uint64_t{0} : (std::uint64_t{1} << 4 * n) - 1;
-  }
+  /// The `n` lowest nibbles, fewer than 16.
+  static constexpr std::uint64_t low(unsigned n) { return (std::uint64_t{1} << 4 * n) - 1; }
 };
 
 struct InnerNode : NodeHead {
@@ -137,17 +136,14 @@ struct InnerNode : NodeHead {
   std::uint64_t end[area_fanout];
 
   /// The only child that can hold an area which begins at or before `x`.
-  unsigned child_for(std::uint64_t x) const {
+  [[gnu::always_inline]] unsigned child_for(std::uint64_t x) const {
     if (x == unused) [[unlikely]]
       return count - 1u;
-    return count_up_to<1>(keys, x);
+    // In order: every fourth key says which three more are to be looked at.
+    static_assert(area_fanout == 16);
+    auto const four = 4 * (unsigned{keys[4] <= x} + unsigned{keys[8] <= x} + unsigned{keys[12] <= x});
+    return four + count_up_to<1, 4>(keys + four, x);
   }
-  unsigned place_of(const NodeHead* node) const {
-    unsigned i = 0;
-    while (child[i] != node) ++i;
-    return i;
-  }
-
   AreaSpan span_at(unsigned i) const { return {keys[i], end[i], gap[i]}; }
   void set_span(unsigned i, AreaSpan span) {
     keys[i] = span.start;
@@ -156,41 +152,44 @@ struct InnerNode : NodeHead {
   }
   /// There must be room.
   void insert(unsigned i, NodeHead* node, AreaSpan span) {
-    for (unsigned to = count; to != i; --to) {
-      child[to] = child[to - 1];
-      set_span(to, span_at(to - 1));
-    }
+    for (unsigned to = count; to != i; --to) put(to, child[to - 1], span_at(to - 1));
+    put(i, node, span);
+    ++count;
+  }
+  void erase(unsigned i) { erase(i, 1); }
+  /// The first `n` of the node behind become the last of this one.
+  void append_from(InnerNode& behind, unsigned n) {
+    for (unsigned i = 0; i != n; ++i) put(count++, behind.child[i], behind.span_at(i));
+    behind.erase(0, n);
+  }
+  /// The last `n` of the node before become the first of this one.
+  void prepend_from(InnerNode& before, unsigned n) {
+    for (unsigned i = count; i-- != 0;) put(i + n, child[i], span_at(i));
+    auto const from = before.count - n;
+    for (unsigned i = 0; i != n; ++i) put(i, before.child[from + i], before.span_at(from + i));
+    count = static_cast<std::uint8_t>(count + n);
+    before.erase(from, n);
+  }
+
+  std::uint64_t largest_gap() const {
+    auto largest = gap[0];
+    for (unsigned i = 1; i != count; ++i) largest = std::max({largest, gap[i], keys[i] - end[i - 1]});
+    return largest;
+  }
+  AreaSpan span() const { return {keys[0], end[count - 1u], largest_gap()}; }
+
+ private:
+  void put(unsigned i, NodeHead* node, AreaSpan span) {
     child[i] = node;
     set_span(i, span);
     node->parent = this;
-    ++count;
+    node->place = static_cast<std::uint8_t>(i);
   }
-  void erase(unsigned i) {
-    --count;
-    for (; i != count; ++i) {
-      child[i] = child[i + 1];
-      set_span(i, span_at(i + 1));
-    }
-    keys[count] = unused;
-  }
-  void append_from(InnerNode& next, unsigned n) {
-    for (; n != 0; --n) {
-      insert(count, next.child[0], next.span_at(0));
-      next.erase(0);
-    }
-  }
-  void prepend_from(InnerNode& before, unsigned n) {
-    for (; n != 0; --n) {
-      auto const last = before.count - 1u;
-      insert(0, before.child[last], before.span_at(last));
-      before.erase(last);
-    }
-  }
-
-  AreaSpan span() const {
-    auto largest = gap[0];
-    for (unsigned i = 1; i != count; ++i) largest = std::max({largest, gap[i], keys[i] - end[i - 1]});
-    return {keys[0], end[count - 1u], largest};
+  /// Removes `n` of them from the i-th on.
+  void erase(unsigned i, unsigned n) {
+    for (; i + n != count; ++i) put(i, child[i + n], span_at(i + n));
+    std::fill_n(keys + i, n, unused);
+    count = static_cast<std::uint8_t>(count - n);
   }
 };
 

@@ -3,6 +3,7 @@
 // Where an area is in an index: a bidirectional iterator.
 
 #include <cstddef>
+#include <cstdint>
 #include <iterator>
 #include <type_traits>
 
@@ -37,7 +38,7 @@ class AreaPosition {
 
   AreaPosition() = default;
   /// Behind the last area of a leaf is before the first of the next.
-  AreaPosition(Leaf* leaf, unsigned i) : leaf_{leaf}, i_{i} {
+  AreaPosition(Leaf* leaf, std::size_t i) : leaf_{leaf}, i_{i} {
     if (i_ == leaf->count) step_over();
   }
   operator AreaPosition<const A>() const
@@ -46,8 +47,8 @@ class AreaPosition {
     return {leaf_, i_};
   }
 
-  A& operator*() const { return leaf_->area(i_); }
-  A* operator->() const { return &leaf_->area(i_); }
+  A& operator*() const { return leaf_->area(place()); }
+  A* operator->() const { return &leaf_->area(place()); }
   AreaPosition& operator++() {
     if (++i_ == leaf_->count) step_over();
     return *this;
@@ -74,9 +75,10 @@ class AreaPosition {
 
   /// For the index.
   Leaf* leaf() const { return leaf_; }
-  unsigned place() const { return i_; }
+  unsigned place() const { return static_cast<unsigned>(i_); }
   bool at_end() const { return i_ == leaf_->count; }
   bool at_begin() const { return i_ == 0 && beside<false>() == nullptr; }
+  std::uint64_t start() const { return leaf_->start(place()); }
 
  private:
   void step_over() {
@@ -90,24 +92,20 @@ class AreaPosition {
   Leaf* beside() const {
     unsigned up = 0;
     const NodeHead* node = leaf_;
-    for (;; ++up) {
-      auto const* const parent = node->parent;
-      if (parent == nullptr) return nullptr;
-      auto const i = parent->place_of(node);
-      if (i != (after ? parent->count - 1u : 0u)) {
-        NodeHead* next = parent->child[after ? i + 1 : i - 1];
-        for (; up != 0; --up) {
-          auto const* const inner = static_cast<InnerNode*>(next);
-          next = inner->child[after ? 0u : inner->count - 1u];
-        }
-        return static_cast<Leaf*>(next);
-      }
-      node = parent;
+    for (;; ++up, node = node->parent) {
+      if (node->parent == nullptr) return nullptr;
+      if (node->place + 1 != (after ? node->parent->count : 1)) break;
     }
+    NodeHead* next = node->parent->child[after ? node->place + 1 : node->place - 1];
+    for (; up != 0; --up) {
+      auto const* const inner = static_cast<InnerNode*>(next);
+      next = inner->child[after ? 0u : inner->count - 1u];
+    }
+    return static_cast<Leaf*>(next);
   }
 
   Leaf* leaf_ = nullptr;
-  unsigned i_ = 0;
+  std::size_t i_ = 0;  // as wide as a register: a copy in memory is not read in other pieces than it was written in
 };
 
 }  // namespace slat

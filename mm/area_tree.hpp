@@ -1,11 +1,9 @@
 #pragma once
 
-// The shape of an area index: one leaf inside the index for up to 16 areas, else a B+ tree whose nodes are at least
-// half full, except for the last ones of each level: these may hold less, for ascending inserts leave full nodes behind
-// them.
+// How the tree of an area index grows and shrinks. Nodes are at least half full, except for the last ones of each
+// level: these may hold less, for ascending inserts leave full nodes behind them.
 
 #include <algorithm>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -13,54 +11,26 @@
 
 #include <slat/mm/area_node.hpp>
 #include <slat/mm/area_position.hpp>
-#include <slat/mm/node_pool.hpp>
+#include <slat/mm/area_shape.hpp>
 
 namespace slat {
 
-/// Balances, and keeps what parents know of their children. For AreaIndex, whose thread rules it has.
+/// Balances. For AreaIndex, whose thread rules it has.
 template <class Area, NodeSource Nodes>
-class AreaTree {
- public:
-  AreaTree(const AreaTree&) = delete;
-  AreaTree& operator=(const AreaTree&) = delete;
+class AreaTree : protected AreaShape<Area, Nodes> {
+  using Shape = AreaShape<Area, Nodes>;
 
  protected:
-  using Leaf = LeafNode<Area>;
-  using Pool = NodePool<Nodes, Leaf, std::max(sizeof(Leaf), sizeof(InnerNode))>;
-  static constexpr unsigned half = area_fanout / 2;
-  static constexpr unsigned low_leaf = 10;  // with as many areas or fewer it may be spread over its neighbours
+  using Shape::count_;
+  using Shape::height_;
+  using Shape::inside_;
+  using Shape::pool_;
+  using Shape::root_;
+  using typename Shape::Leaf;
+  using typename Shape::Pool;
 
-  explicit AreaTree(Nodes nodes) : pool_{std::move(nodes)} {}
+  using Shape::Shape;
   ~AreaTree() = default;
-
-  /// How many nodes `more` inserts can take at worst. It takes eight inserts to
-  /// fill a node that was split in halves, and as many, with what neighbours send it, to fill the last one of a level.
-  std::size_t nodes_for(std::size_t more) const {
-    return height_ == 0 && count_ + more <= area_fanout ? 0 : nodes_at_worst(more);
-  }
-  std::size_t nodes_at_worst(std::size_t more) const {
-    auto const before = height_ == 0 ? std::size_t{1} : pool_.in_use();
-    std::size_t nodes = height_ == 0 ? 1 : 0;  // what is inside moves out
-    auto splits = more;
-    for (unsigned level = 0; splits != 0; ++level) {
-      if (level > height_ && splits < area_fanout) return nodes + 1;  // one root is enough for these
-      splits = std::min(splits, (level > height_ ? 1 : before) + 1 + splits / 4);
-      nodes += splits;
-    }
-    return nodes;
-  }
-  /// As many as two inserts need, so that a call after this one asks the source for nothing.
-  std::size_t nodes_to_keep() const { return count_ <= half ? 0 : nodes_at_worst(2); }
-
-  /// The leaf with the area that holds `at`, if any does.
-  Leaf* leaf_for(std::uint64_t at) const {
-    auto* node = root_;
-    for (auto level = height_; level != 0; --level) {
-      auto const* const inner = static_cast<const InnerNode*>(node);
-      node = inner->child[inner->child_for(at)];
-    }
-    return static_cast<Leaf*>(node);
-  }
 
   /// Puts an area at the place `i` of a leaf, where it belongs.
   void insert_at(Leaf* leaf, unsigned i, Area&& area) {
@@ -68,32 +38,29 @@ class AreaTree {
     ++count_;
     if (leaf->count == area_fanout) [[unlikely]] {
       if (height_ == 0) leaf = move_out();
-      if (i == area_fanout && is_last(leaf)) {
+      if (i == area_fanout && this->is_last(leaf)) {
         auto* const next = pool_.template make<Leaf>();
         next->insert(0, start, std::move(area));
         link_behind<Leaf>(leaf, next);
-        return refresh(next->parent);
+        return this->refresh(next->parent);
       }
       make_place(leaf, i);
     }
     leaf->insert(i, start, std::move(area));
-    grown(leaf, i);
+    this->grown(leaf, i);
   }
-  /// Removes the area at the place `i` of a leaf.
+  /// Removes the area at the place `i` of a leaf that has others. Then mend().
   void erase_at(Leaf* leaf, unsigned i) {
-    if (leaf->count == 1) return erase_between({leaf, 0}, {leaf, 1});
     AreaSpan const old{leaf->start(i), leaf->end(i)};
     leaf->erase(i);
     --count_;
-    if (height_ == 0) return;
-    shrunk(leaf, i, old);
-    mend(leaf);
+    this->shrunk(leaf, i, old);
   }
   /// Removes the areas from one place to another.
   void erase_between(AreaPosition<Area> first, AreaPosition<Area> last) {
     std::optional<std::uint64_t> before, behind;
-    if (!first.at_begin()) before = std::prev(first)->start().raw();
-    if (!last.at_end()) behind = last->start().raw();
+    if (!first.at_begin()) before = std::prev(first).start();
+    if (!last.at_end()) behind = last.start();
     auto* leaf = first.leaf();
     auto from = first.place();
     while (leaf != nullptr) {
@@ -108,20 +75,14 @@ class AreaTree {
     if (count_ == 0) return pool_.trim(0);
     // What lost a child lies above a neighbour of what is gone.
     for (auto const& at : {before, behind})
-      if (at) refresh(leaf_for(*at));
+      if (at) this->refresh(this->leaf_for(*at));
     for (auto const& at : {before, behind})
-      if (at) mend(leaf_for(*at));
+      if (at) mend(this->leaf_for(*at));
   }
 
-  /// What parents know of this node and those above it, once its areas or children have changed.
-  template <class Node>
-  void refresh(Node* node) {
-    if (node->parent == nullptr) return;
-    node->parent->set_span(node->parent->place_of(node), node->span());
-    for (auto* inner = node->parent; inner->parent != nullptr; inner = inner->parent)
-      inner->parent->set_span(inner->parent->place_of(inner), inner->span());
-  }
-
+  /// Whether a leaf that lost an area is worth a look at its neighbours, which costs more than most erasures: not each
+  /// time while it is still half full.
+  bool wants_mending(const Leaf* leaf) const { return leaf->count <= low_leaf && leaf->parent != nullptr; }
   /// Lets a leaf and the nodes above it be half full again where they have a neighbour, and the tree be as low as can
   /// be.
   void mend(Leaf* leaf) {
@@ -144,34 +105,12 @@ class AreaTree {
       while (height_ != 0 && static_cast<InnerNode*>(root_)->count == 1) leaf = lower(leaf);
       changed |= again;
     }
-    if (changed) refresh(leaf);
+    if (changed) this->refresh(leaf);
   }
-
-  /// Destroys everything below and gives back the nodes.
-  void destroy(NodeHead* node, unsigned level) {
-    if (level == 0) {
-      auto* const leaf = static_cast<Leaf*>(node);
-      while (leaf->count != 0) leaf->erase(leaf->count - 1u);
-      if (leaf != &inside_) pool_.give_back(leaf, 0);
-      return;
-    }
-    auto* const inner = static_cast<InnerNode*>(node);
-    for (unsigned i = 0; i != inner->count; ++i) destroy(inner->child[i], level - 1);
-    pool_.give_back(inner, 0);
-  }
-
-  Pool pool_;
-  NodeHead* root_ = &inside_;
-  std::size_t count_ = 0;
-  unsigned height_ = 0;  // levels of inner nodes
-  Leaf inside_;
 
  private:
-  static bool is_last(const NodeHead* node) {
-    for (; node->parent != nullptr; node = node->parent)
-      if (node->parent->child[node->parent->count - 1u] != node) return false;
-    return true;
-  }
+  using Shape::half;
+  static constexpr unsigned low_leaf = 10;  // with as many areas or fewer it may be spread over its neighbours
 
   /// The 16 areas inside go to a leaf of the pool, which is the root until it is split.
   Leaf* move_out() {
@@ -187,7 +126,7 @@ class AreaTree {
       i = place;
     };
     auto* const parent = leaf->parent;
-    auto const at = parent == nullptr ? 0 : parent->place_of(leaf);
+    unsigned const at = leaf->place;
     auto* const left = at == 0 ? nullptr : static_cast<Leaf*>(parent->child[at - 1]);
     auto* const right =
         parent == nullptr || at + 1 == parent->count ? nullptr : static_cast<Leaf*>(parent->child[at + 1]);
@@ -196,7 +135,7 @@ class AreaTree {
       auto const moved = (area_fanout - left->count + 1) / 2;
       left->append_from(*leaf, moved);
       parent->set_span(at - 1, left->span());
-      refresh(leaf);
+      this->refresh(leaf);
       if (i < moved)
         go_to(left, i + left->count - moved);
       else
@@ -206,14 +145,14 @@ class AreaTree {
       auto const moved = (area_fanout - right->count + 1) / 2;
       right->prepend_from(*leaf, moved);
       parent->set_span(at + 1, right->span());
-      refresh(leaf);
+      this->refresh(leaf);
       go_behind(leaf, i, right);
     } else {
       auto* const next = pool_.template make<Leaf>();
       next->prepend_from(*leaf, half);
       link_behind<Leaf>(leaf, next);
-      refresh(leaf->parent);
-      refresh(next->parent);
+      this->refresh(leaf->parent);
+      this->refresh(next->parent);
       go_behind(leaf, i, next);
     }
   }
@@ -235,11 +174,11 @@ class AreaTree {
       ++height_;
       return;
     }
-    auto at = parent->place_of(node);
+    unsigned at = node->place;
     parent->set_span(at, node->span());
     if (parent->count == area_fanout) {
       auto* const other = pool_.template make<InnerNode>();
-      if (at == area_fanout - 1 && is_last(parent)) {
+      if (at == area_fanout - 1 && this->is_last(parent)) {
         other->insert(0, next, next->span());
         return link_behind(parent, other);
       }
@@ -253,74 +192,25 @@ class AreaTree {
     parent->insert(at + 1, next, next->span());
   }
 
-  /// An area came to the place `i`.
-  void grown(Leaf* leaf, unsigned i) {
-    auto* const parent = leaf->parent;
-    if (parent == nullptr) return;
-    auto const at = parent->place_of(leaf);
-    auto const old = parent->span_at(at);
-    auto span = old;
-    auto const start = leaf->start(i), end = leaf->end(i);
-    bool const first = i == 0, last = i + 1u == leaf->count;
-    auto const before = first ? 0 : start - leaf->end(i - 1), behind = last ? 0 : leaf->start(i + 1) - end;
-    if (first) span.start = start;
-    if (last) span.end = end;
-    // Was this in the largest gap?
-    if (!first && !last && before + (end - start) + behind == span.gap)
-      span.gap = leaf->largest_gap();
-    else
-      span.gap = std::max({span.gap, before, behind});
-    tell(parent, at, old, span);
-  }
-  /// The area `was` is gone from the place `i`; others are left.
-  void shrunk(Leaf* leaf, unsigned i, AreaSpan was) {
-    auto* const parent = leaf->parent;
-    auto const at = parent->place_of(leaf);
-    auto const old = parent->span_at(at);
-    auto span = old;
-    auto const end_gap = [&](std::uint64_t gap) {
-      if (gap == span.gap) span.gap = leaf->largest_gap();
-    };
-    if (i == 0) {
-      span.start = leaf->start(0);
-      end_gap(span.start - was.end);
-    } else if (i == leaf->count) {
-      span.end = leaf->end(i - 1);
-      end_gap(was.start - span.end);
-    } else {
-      span.gap = std::max(span.gap, leaf->gap_before(i));
-    }
-    tell(parent, at, old, span);
-  }
-  /// Goes up as far as anything changes.
-  void tell(InnerNode* inner, unsigned at, AreaSpan old, AreaSpan span) {
-    for (;;) {
-      if (span == old) return;
-      inner->set_span(at, span);
-      auto* const parent = inner->parent;
-      if (parent == nullptr) return;
-      at = parent->place_of(inner);
-      old = parent->span_at(at);
-      span = inner->span();
-      inner = parent;
-    }
-  }
-
   /// Unlinks an empty node, and those above it that become so.
   template <class Node>
   void drop(Node* node) {
     if (node == root_) {
       if (height_ != 0) {
-        pool_.give_back(node, nodes_to_keep());
+        give_back(node);
         root_ = &inside_;
         height_ = 0;
       }
       return;
     }
     auto* const parent = node->parent;
-    parent->erase(parent->place_of(node));
-    pool_.give_back(node, nodes_to_keep());
+    parent->erase(node->place);
+    give_back(node);
     if (parent->count == 0) drop(parent);
+  }
+  template <class Node>
+  void give_back(Node* node) {
+    pool_.give_back(node, this->nodes_to_keep());
   }
   static bool sparse(const NodeHead* node) {
     return node->count < half && node->parent != nullptr && node->parent->count > 1;
@@ -329,7 +219,7 @@ class AreaTree {
   Leaf* spread(Leaf* leaf) {
     auto* const parent = leaf->parent;
     if (leaf->count > low_leaf || parent == nullptr) return nullptr;
-    auto const at = parent->place_of(leaf);
+    unsigned const at = leaf->place;
     if (at == 0 || at + 1u == parent->count) return nullptr;
     auto* const left = static_cast<Leaf*>(parent->child[at - 1]);
     auto* const right = static_cast<Leaf*>(parent->child[at + 1]);
@@ -340,14 +230,14 @@ class AreaTree {
     parent->set_span(at - 1, left->span());
     parent->set_span(at + 1, right->span());
     parent->erase(at);
-    pool_.give_back(leaf, nodes_to_keep());
+    give_back(leaf);
     return left;
   }
   /// Joins a node with a neighbour, or takes from one. Returns the node that holds what was in it.
   template <class Node>
   Node* balance(Node* node) {
     auto* const parent = node->parent;
-    auto const at = parent->place_of(node);
+    unsigned const at = node->place;
     auto* const left = at == 0 ? nullptr : static_cast<Node*>(parent->child[at - 1]);
     auto* const right = at + 1 == parent->count ? nullptr : static_cast<Node*>(parent->child[at + 1]);
     auto const fits = [&](Node* other) { return other != nullptr && node->count + other->count <= int{area_fanout}; };
@@ -369,7 +259,7 @@ class AreaTree {
     node->append_from(*next, next->count);
     parent->erase(at + 1);
     parent->set_span(at, node->span());
-    pool_.give_back(next, nodes_to_keep());
+    give_back(next);
     return node;
   }
   /// Makes the root's only child the root; the areas of the last leaf go inside. Returns the leaf, or that inside.
@@ -378,11 +268,11 @@ class AreaTree {
     root_ = root->child[0];
     root_->parent = nullptr;
     --height_;
-    pool_.give_back(root, nodes_to_keep());
+    give_back(root);
     if (height_ != 0) return leaf;
     inside_.append_from(*leaf, leaf->count);
     root_ = &inside_;
-    pool_.give_back(leaf, nodes_to_keep());
+    give_back(leaf);
     return &inside_;
   }
 };

@@ -82,6 +82,7 @@ class MemorySet {
       SLAT_TRY(Calls::plan_map(area, edit));
       SLAT_TRY(Calls::map(area, pt, edit));
       areas_.adopt(std::move(room));
+      areas_.insert(old.first, std::move(area));
     } else {
       if (!unmap_overlap) return Error{.code = Errc::already_exists, .range = range, .other = old.first->range()};
       auto const seams = seams_of(range, old);
@@ -93,8 +94,8 @@ class MemorySet {
         mend(range, seams);
         return done;
       }
+      areas_.insert(std::move(area));
     }
-    areas_.insert(std::move(area));
     areas_.trim();
     return {};
   }

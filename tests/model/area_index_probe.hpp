@@ -55,7 +55,7 @@ struct AreaIndexProbe {
       AreaSpan all{inner.keys[0], 0, 0};
       for (unsigned i = 0; i != inner.count && flaw.empty(); ++i) {
         auto const* const child = inner.child[i];
-        if (child->parent != &inner) flaw = "a child has another parent";
+        if (child->parent != &inner || child->place != i) flaw = "a child has another parent or place";
         auto const before = all.end;
         auto const span = visit(child, level - 1, on_the_edge && i + 1u == inner.count);
         if (!(span == inner.span_at(i))) flaw = "a parent is wrong about start, end or gap of a child";

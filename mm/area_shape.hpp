@@ -1,0 +1,163 @@
+#pragma once
+
+// The shape of an area index: one leaf inside the index for up to 16 areas, else a B+ tree. And what its nodes know of
+// each other: where a child is in its parent, what a parent is told of a child, which leaf is next.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include <slat/mm/area_node.hpp>
+#include <slat/mm/node_pool.hpp>
+
+namespace slat {
+
+/// Nodes, and what parents know of their children. For AreaTree.
+template <class Area, NodeSource Nodes>
+class AreaShape {
+ public:
+  AreaShape(const AreaShape&) = delete;
+  AreaShape& operator=(const AreaShape&) = delete;
+
+ protected:
+  using Leaf = LeafNode<Area>;
+  using Pool = NodePool<Nodes, Leaf, std::max(sizeof(Leaf), sizeof(InnerNode))>;
+  static constexpr unsigned half = area_fanout / 2;
+
+  explicit AreaShape(Nodes nodes) : pool_{std::move(nodes)} {}
+  ~AreaShape() = default;
+
+  /// How many nodes `more` inserts can take at worst. It takes eight inserts to fill a node that was split in halves,
+  /// and as many, with what neighbours send it, to fill the last one of a level.
+  std::size_t nodes_for(std::size_t more) const {
+    return height_ == 0 && count_ + more <= area_fanout ? 0 : nodes_at_worst(more);
+  }
+  std::size_t nodes_at_worst(std::size_t more) const {
+    std::size_t const moves_out = height_ == 0 ? 1 : 0;  // what is inside
+    // A split on each level, or two, and a root.
+    if (more <= 2) return more == 0 ? 0 : moves_out + more * (height_ + 1) + 1;
+    auto const before = height_ == 0 ? std::size_t{1} : pool_.in_use();
+    auto nodes = moves_out;
+    auto splits = more;
+    for (unsigned level = 0; splits != 0; ++level) {
+      if (level > height_ && splits < area_fanout) return nodes + 1;  // one root is enough for these
+      splits = std::min(splits, (level > height_ ? 1 : before) + 1 + splits / 4);
+      nodes += splits;
+    }
+    return nodes;
+  }
+  /// As many as two inserts need, so that a call after this one asks the source for nothing.
+  std::size_t nodes_to_keep() const { return count_ <= half ? 0 : nodes_at_worst(2); }
+
+  /// The leaf with the area that holds `at`, if any does.
+  Leaf* leaf_for(std::uint64_t at) const {
+    auto* node = root_;
+    for (auto level = height_; level != 0; --level) {
+      auto const* const inner = static_cast<const InnerNode*>(node);
+      node = inner->child[inner->child_for(at)];
+    }
+    return static_cast<Leaf*>(node);
+  }
+
+  static bool is_last(const NodeHead* node) {
+    for (; node->parent != nullptr; node = node->parent)
+      if (node->place + 1 != node->parent->count) return false;
+    return true;
+  }
+
+  /// Tells the parents of a node that its span is now this one. Goes up as far as anything changes.
+  void tell(const NodeHead* node, AreaSpan span) {
+    for (auto* inner = node->parent; inner != nullptr; inner = node->parent) {
+      unsigned const at = node->place;
+      auto const old = inner->span_at(at);
+      if (span == old) return;
+      inner->set_span(at, span);
+      node = inner;
+      if (node->parent == nullptr) return;
+      // Its gap and the two beside it are all that can have changed.
+      auto const all = inner->parent->span_at(inner->place);
+      auto before = old.gap, now = span.gap;
+      auto next = all;
+      if (at == 0) {
+        next.start = span.start;
+      } else {
+        before = std::max(before, old.start - inner->end[at - 1]);
+        now = std::max(now, span.start - inner->end[at - 1]);
+      }
+      if (at + 1 == inner->count) {
+        next.end = span.end;
+      } else {
+        before = std::max(before, inner->keys[at + 1] - old.end);
+        now = std::max(now, inner->keys[at + 1] - span.end);
+      }
+      if (now >= all.gap)
+        next.gap = now;
+      else if (before == all.gap)
+        next.gap = inner->largest_gap();
+      span = next;
+    }
+  }
+  /// An area came to the place `i` of a leaf.
+  void grown(const Leaf* leaf, unsigned i) {
+    auto const* const parent = leaf->parent;
+    if (parent == nullptr) return;
+    auto span = parent->span_at(leaf->place);
+    auto const start = leaf->start(i), end = leaf->end(i);
+    bool const first = i == 0, last = i + 1u == leaf->count;
+    auto const before = first ? 0 : start - leaf->end(i - 1), behind = last ? 0 : leaf->start(i + 1) - end;
+    if (first) span.start = start;
+    if (last) span.end = end;
+    // Was this in the largest gap?
+    if (!first && !last && before + (end - start) + behind == span.gap)
+      span.gap = leaf->largest_gap();
+    else
+      span.gap = std::max({span.gap, before, behind});
+    tell(leaf, span);
+  }
+  /// The area `was` is gone from the place `i` of a leaf; others are left.
+  void shrunk(const Leaf* leaf, unsigned i, AreaSpan was) {
+    auto const* const parent = leaf->parent;
+    if (parent == nullptr) return;
+    auto span = parent->span_at(leaf->place);
+    if (i == 0) {
+      span.start = leaf->start(0);
+      if (span.start - was.end == span.gap) span.gap = leaf->largest_gap();
+    } else if (i == leaf->count) {
+      span.end = leaf->end(i - 1);
+      if (was.start - span.end == span.gap) span.gap = leaf->largest_gap();
+    } else {
+      span.gap = std::max(span.gap, leaf->gap_before(i));
+    }
+    tell(leaf, span);
+  }
+  /// The same as tell() once more has changed: all are looked at up to the root.
+  template <class Node>
+  void refresh(Node* node) {
+    if (node->parent == nullptr) return;
+    node->parent->set_span(node->place, node->span());
+    for (auto* inner = node->parent; inner->parent != nullptr; inner = inner->parent)
+      inner->parent->set_span(inner->place, inner->span());
+  }
+
+  /// Destroys everything below and gives back the nodes.
+  void destroy(NodeHead* node, unsigned level) {
+    if (level == 0) {
+      auto* const leaf = static_cast<Leaf*>(node);
+      while (leaf->count != 0) leaf->erase(leaf->count - 1u);
+      if (leaf != &inside_) pool_.give_back(leaf, 0);
+      return;
+    }
+    auto* const inner = static_cast<InnerNode*>(node);
+    for (unsigned i = 0; i != inner->count; ++i) destroy(inner->child[i], level - 1);
+    pool_.give_back(inner, 0);
+  }
+
+  Pool pool_;
+  NodeHead* root_ = &inside_;
+  std::size_t count_ = 0;
+  unsigned height_ = 0;  // levels of inner nodes
+  Leaf inside_;
+};
+
+}  // namespace slat
