@@ -187,8 +187,11 @@ class AreaIndex : private AreaTree<Area, Nodes> {
   template <class P>
   P first_touching(GuestPhys at) const {
     auto* const leaf = this->leaf_for(at.raw());
+    if (leaf->count == 0) return {leaf, 0};
+    // Whether the area before reaches this far is as hard to predict as which one it is: no branch.
     auto const i = leaf->rank(at.raw());
-    return i != 0 && leaf->area(i - 1).contains(at) ? P{leaf, i - 1} : P{leaf, i};
+    auto const before = i - unsigned{i != 0};
+    return {leaf, at.raw() - leaf->start(before) < leaf->area(before).size() ? before : i};
   }
   template <class P>
   AreaRun<P> touching(GuestRange range) const {

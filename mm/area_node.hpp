@@ -3,7 +3,7 @@
 // The nodes of the area index, and what can be done inside one.
 //
 //   leaf    16 start addresses in any order | 16 areas, each in the slot of its key | their order, a nibble each
-//   inner   16 smallest starts, in order    | 16 children | largest gap inside each | end of each
+//   inner   16 smallest starts, in order    | 16 children | largest gaps inside each | end of each
 //
 // The order of a leaf is one word: inserting or erasing an area moves no other area and no key. Unused keys are all
 // ones, so that a rank is a count over all 16 keys without a branch, whatever their order.
@@ -54,13 +54,32 @@ struct NodeHead {
   }
 };
 
+/// The two largest gaps of a node. Without the second one, each area that fills the largest gap would make the node be
+/// looked through.
+struct LargestGaps {
+  static constexpr std::uint64_t unknown = ~std::uint64_t{0};
+  std::uint64_t first = 0;
+  std::uint64_t second = 0;  // or unknown
+
+  // Which of them it is cannot be predicted: no branches. What is unknown stays so, being the largest number.
+  [[gnu::always_inline]] void add(std::uint64_t gap) {
+    second = gap >= first ? first : std::max(second, gap);
+    first = std::max(first, gap);
+  }
+  /// False when the largest is not known any more.
+  [[nodiscard, gnu::always_inline]] bool remove(std::uint64_t gap) {
+    bool const one = gap == first, other = gap == second;
+    first = one ? second : first;
+    second = one | other ? unknown : second;
+    return first != unknown;
+  }
+};
+
 /// What a parent knows of a child that is not empty.
 struct AreaSpan {
   std::uint64_t start = 0;
   std::uint64_t end = 0;  // of its last area; 0 is 2^64
-  std::uint64_t gap = 0;  // the largest between two neighbours inside
-
-  friend bool operator==(AreaSpan, AreaSpan) = default;
+  LargestGaps gaps;       // in a leaf between two neighbours, above that inside children and between them
 };
 
 template <class Area>
@@ -111,19 +130,19 @@ struct LeafNode : NodeHead {
   }
 
   std::uint64_t gap_before(unsigned i) const { return start(i) - end(i - 1); }
-  std::uint64_t largest_gap() const {
-    std::uint64_t largest = 0;
+  LargestGaps largest_gaps() const {
+    LargestGaps largest;
     auto rest = order;
     auto at = rest & 15;
     for (unsigned n = count; n > 1; --n) {
       auto const end = keys[at] + areas[at].size();
       rest >>= 4;
       at = rest & 15;
-      largest = std::max(largest, keys[at] - end);
+      largest.add(keys[at] - end);
     }
     return largest;
   }
-  AreaSpan span() const { return {start(0), end(count - 1u), largest_gap()}; }
+  AreaSpan span() const { return {start(0), end(count - 1u), largest_gaps()}; }
 
  private:
   /// The `n` lowest nibbles, fewer than 16.
@@ -134,6 +153,7 @@ struct InnerNode : NodeHead {
   NodeHead* child[area_fanout];
   std::uint64_t gap[area_fanout];
   std::uint64_t end[area_fanout];
+  std::uint64_t second_gap[area_fanout];
 
   /// The only child that can hold an area which begins at or before `x`.
   [[gnu::always_inline]] unsigned child_for(std::uint64_t x) const {
@@ -144,11 +164,12 @@ struct InnerNode : NodeHead {
     auto const four = 4 * (unsigned{keys[4] <= x} + unsigned{keys[8] <= x} + unsigned{keys[12] <= x});
     return four + count_up_to<1, 4>(keys + four, x);
   }
-  AreaSpan span_at(unsigned i) const { return {keys[i], end[i], gap[i]}; }
+  AreaSpan span_at(unsigned i) const { return {keys[i], end[i], {gap[i], second_gap[i]}}; }
   void set_span(unsigned i, AreaSpan span) {
     keys[i] = span.start;
     end[i] = span.end;
-    gap[i] = span.gap;
+    gap[i] = span.gaps.first;
+    second_gap[i] = span.gaps.second;
   }
   /// There must be room.
   void insert(unsigned i, NodeHead* node, AreaSpan span) {
@@ -171,12 +192,15 @@ struct InnerNode : NodeHead {
     before.erase(from, n);
   }
 
-  std::uint64_t largest_gap() const {
-    auto largest = gap[0];
-    for (unsigned i = 1; i != count; ++i) largest = std::max({largest, gap[i], keys[i] - end[i - 1]});
+  LargestGaps largest_gaps() const {
+    LargestGaps largest{gap[0]};
+    for (unsigned i = 1; i != count; ++i) {
+      largest.add(gap[i]);
+      largest.add(keys[i] - end[i - 1]);
+    }
     return largest;
   }
-  AreaSpan span() const { return {keys[0], end[count - 1u], largest_gap()}; }
+  AreaSpan span() const { return {keys[0], end[count - 1u], largest_gaps()}; }
 
  private:
   void put(unsigned i, NodeHead* node, AreaSpan span) {

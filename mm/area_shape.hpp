@@ -68,33 +68,31 @@ class AreaShape {
 
   /// Tells the parents of a node that its span is now this one. Goes up as far as anything changes.
   void tell(const NodeHead* node, AreaSpan span) {
-    for (auto* inner = node->parent; inner != nullptr; inner = node->parent) {
+    for (;;) {
+      auto* const inner = node->parent;
       unsigned const at = node->place;
       auto const old = inner->span_at(at);
-      if (span == old) return;
       inner->set_span(at, span);
+      bool const start = span.start != old.start, end = span.end != old.end;
+      if (!start && !end && span.gaps.first == old.gaps.first) return;
       node = inner;
       if (node->parent == nullptr) return;
-      // Its gap and the two beside it are all that can have changed.
-      auto const all = inner->parent->span_at(inner->place);
-      auto before = old.gap, now = span.gap;
-      auto next = all;
-      if (at == 0) {
-        next.start = span.start;
-      } else {
-        before = std::max(before, old.start - inner->end[at - 1]);
-        now = std::max(now, span.start - inner->end[at - 1]);
+      auto next = node->parent->span_at(node->place);
+      next.gaps.add(span.gaps.first);
+      bool known = next.gaps.remove(old.gaps.first);
+      if (start) {
+        if (at == 0)
+          next.start = span.start;
+        else
+          known &= move_gap(next.gaps, old.start - inner->end[at - 1], span.start - inner->end[at - 1]);
       }
-      if (at + 1 == inner->count) {
-        next.end = span.end;
-      } else {
-        before = std::max(before, inner->keys[at + 1] - old.end);
-        now = std::max(now, inner->keys[at + 1] - span.end);
+      if (end) {
+        if (at + 1 == inner->count)
+          next.end = span.end;
+        else
+          known &= move_gap(next.gaps, inner->keys[at + 1] - old.end, inner->keys[at + 1] - span.end);
       }
-      if (now >= all.gap)
-        next.gap = now;
-      else if (before == all.gap)
-        next.gap = inner->largest_gap();
+      if (!known) next.gaps = inner->largest_gaps();
       span = next;
     }
   }
@@ -105,14 +103,13 @@ class AreaShape {
     auto span = parent->span_at(leaf->place);
     auto const start = leaf->start(i), end = leaf->end(i);
     bool const first = i == 0, last = i + 1u == leaf->count;
-    auto const before = first ? 0 : start - leaf->end(i - 1), behind = last ? 0 : leaf->start(i + 1) - end;
-    if (first) span.start = start;
+    if (!first) span.gaps.add(start - leaf->end(i - 1));
+    if (!last) span.gaps.add(leaf->start(i + 1) - end);
+    if (first)
+      span.start = start;
+    else if (!last && !span.gaps.remove(leaf->start(i + 1) - leaf->end(i - 1)))
+      span.gaps = leaf->largest_gaps();
     if (last) span.end = end;
-    // Was this in the largest gap?
-    if (!first && !last && before + (end - start) + behind == span.gap)
-      span.gap = leaf->largest_gap();
-    else
-      span.gap = std::max({span.gap, before, behind});
     tell(leaf, span);
   }
   /// The area `was` is gone from the place `i` of a leaf; others are left.
@@ -120,15 +117,18 @@ class AreaShape {
     auto const* const parent = leaf->parent;
     if (parent == nullptr) return;
     auto span = parent->span_at(leaf->place);
-    if (i == 0) {
+    bool const first = i == 0, last = i == leaf->count;
+    bool known = true;
+    if (!first && !last) span.gaps.add(leaf->gap_before(i));
+    if (first)
       span.start = leaf->start(0);
-      if (span.start - was.end == span.gap) span.gap = leaf->largest_gap();
-    } else if (i == leaf->count) {
+    else
+      known &= span.gaps.remove(was.start - leaf->end(i - 1));
+    if (last)
       span.end = leaf->end(i - 1);
-      if (was.start - span.end == span.gap) span.gap = leaf->largest_gap();
-    } else {
-      span.gap = std::max(span.gap, leaf->gap_before(i));
-    }
+    else
+      known &= span.gaps.remove(leaf->start(i) - was.end);
+    if (!known) span.gaps = leaf->largest_gaps();
     tell(leaf, span);
   }
   /// The same as tell() once more has changed: all are looked at up to the root.
@@ -158,6 +158,13 @@ class AreaShape {
   std::size_t count_ = 0;
   unsigned height_ = 0;  // levels of inner nodes
   Leaf inside_;
+
+ private:
+  /// False as LargestGaps::remove() says.
+  [[nodiscard]] static bool move_gap(LargestGaps& gaps, std::uint64_t from, std::uint64_t to) {
+    gaps.add(to);
+    return gaps.remove(from);
+  }
 };
 
 }  // namespace slat

@@ -51,7 +51,7 @@ class AreaTree : protected AreaShape<Area, Nodes> {
   }
   /// Removes the area at the place `i` of a leaf that has others. Then mend().
   void erase_at(Leaf* leaf, unsigned i) {
-    AreaSpan const old{leaf->start(i), leaf->end(i)};
+    AreaSpan const old{leaf->start(i), leaf->end(i), {}};
     leaf->erase(i);
     --count_;
     this->shrunk(leaf, i, old);

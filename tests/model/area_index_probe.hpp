@@ -52,15 +52,19 @@ struct AreaIndexProbe {
         flaw = "a node is too full or too empty";
       if (level == 0) return leaf(*static_cast<const typename Index::Leaf*>(node));
       auto const& inner = *static_cast<const InnerNode*>(node);
-      AreaSpan all{inner.keys[0], 0, 0};
+      AreaSpan all{inner.keys[0], 0, {}};
       for (unsigned i = 0; i != inner.count && flaw.empty(); ++i) {
         auto const* const child = inner.child[i];
         if (child->parent != &inner || child->place != i) flaw = "a child has another parent or place";
         auto const before = all.end;
         auto const span = visit(child, level - 1, on_the_edge && i + 1u == inner.count);
-        if (!(span == inner.span_at(i))) flaw = "a parent is wrong about start, end or gap of a child";
-        if (i != 0) all.gap = std::max(all.gap, span.start - before);
-        all.gap = std::max(all.gap, span.gap);
+        auto const known = inner.span_at(i);
+        if (span.start != known.start || span.end != known.end || span.gaps.first != known.gaps.first)
+          flaw = "a parent is wrong about start, end or gap of a child";
+        if (span.gaps.second != known.gaps.second && known.gaps.second != LargestGaps::unknown)
+          flaw = "a parent is wrong about the second gap of a child";
+        if (i != 0) all.gaps.add(span.start - before);
+        all.gaps.add(span.gaps.first);
         all.end = span.end;
       }
       for (unsigned i = inner.count; i < 16; ++i)
@@ -81,7 +85,7 @@ struct AreaIndexProbe {
         if (i == 0)
           span.start = range.begin.raw();
         else
-          span.gap = std::max(span.gap, range.begin.raw() - span.end);
+          span.gaps.add(range.begin.raw() - span.end);
         span.end = range.end().raw();
         last = range.last().raw();
         any = true;
