@@ -52,16 +52,20 @@ class AreaGapSearch {
   /// Looks at the gap before the i-th child or area, and at all that is behind it in this node.
   bool rest(const InnerNode& inner, unsigned i, unsigned level) {
     for (; i != inner.count; ++i) {
-      if (before(inner.keys[i])) return true;
-      if (inner.gap[i] >= size_ && descend(inner.child[i], level - 1)) return true;
+      // Most are passed by: one branch for both questions.
+      if ((inner.keys[i] - begin_ >= size_) | (inner.gap[i] >= size_)) {
+        if (before(inner.keys[i])) return true;
+        if (inner.gap[i] >= size_ && descend(inner.child[i], level - 1)) return true;
+      }
       pass(inner.end[i]);
     }
     return false;
   }
   bool rest(const Leaf& leaf, unsigned i) {
-    for (; i != leaf.count; ++i) {
-      if (before(leaf.start(i))) return true;
-      pass(leaf.end(i));
+    for (auto rest = leaf.order >> 4 * (i & 15); i != leaf.count; ++i, rest >>= 4) {
+      auto const start = leaf.keys[rest & 15];
+      if (before(start)) return true;
+      pass(start + leaf.areas[rest & 15].size());
     }
     return false;
   }

@@ -51,7 +51,7 @@ class AreaShape {
   std::size_t nodes_to_keep() const { return count_ <= half ? 0 : nodes_at_worst(2); }
 
   /// The leaf with the area that holds `at`, if any does.
-  Leaf* leaf_for(std::uint64_t at) const {
+  [[gnu::always_inline]] Leaf* leaf_for(std::uint64_t at) const {
     auto* node = root_;
     for (auto level = height_; level != 0; --level) {
       auto const* const inner = static_cast<const InnerNode*>(node);

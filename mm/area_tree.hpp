@@ -80,9 +80,11 @@ class AreaTree : protected AreaShape<Area, Nodes> {
       if (at) mend(this->leaf_for(*at));
   }
 
-  /// Whether a leaf that lost an area is worth a look at its neighbours, which costs more than most erasures: not each
-  /// time while it is still half full.
-  bool wants_mending(const Leaf* leaf) const { return leaf->count <= low_leaf && leaf->parent != nullptr; }
+  /// Whether mend() may have something to do for a leaf that lost one area.
+  bool wants_mending(const Leaf* leaf) const {
+    if (leaf->count > low_leaf || leaf->parent == nullptr) return false;
+    return leaf->count < half || (leaf->place != 0 && leaf->place + 1 != leaf->parent->count);
+  }
   /// Lets a leaf and the nodes above it be half full again where they have a neighbour, and the tree be as low as can
   /// be.
   void mend(Leaf* leaf) {

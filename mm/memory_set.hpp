@@ -89,8 +89,7 @@ class MemorySet {
       auto room = SLAT_TRY(reserve(seams.cuts(), range));
       SLAT_TRY(Calls::plan_replace(area, edit));
       areas_.adopt(std::move(room));
-      cut(range, seams);
-      if (auto const done = replace(area, pt, edit); !done) {
+      if (auto const done = replace(area, cut(range, seams, old), pt, edit); !done) {
         mend(range, seams);
         return done;
       }
@@ -114,8 +113,7 @@ class MemorySet {
     auto room = SLAT_TRY(reserve(seams.cuts(), range));
     for (auto& area : old) SLAT_TRY(Calls::plan_unmap(area, range.clamp_to(area.range()), edit));
     areas_.adopt(std::move(room));
-    cut(range, seams);
-    auto const done = remove(areas_.touching(range), pt, edit);
+    auto const done = remove(cut(range, seams, old), pt, edit);
     mend(range, seams);
     return done;
   }
@@ -162,10 +160,9 @@ class MemorySet {
       for (auto at = old.first; at != old.last; ++at)
         if (auto const next = answer(at)) SLAT_TRY(Calls::plan_protect(*at, range.clamp_to(at->range()), *next, edit));
     areas_.adopt(std::move(room));
-    cut(range, seams);
+    old = cut(range, seams, old);
 
     Result<> done;
-    old = areas_.touching(range);
     for (auto at = old.first; at != old.last; ++at) {
       auto next = answer(at);
       if (!next) continue;
@@ -277,9 +274,12 @@ class MemorySet {
     return {touched.first->start() < range.begin ? Seam::cut : Seam::kept,
             std::prev(touched.last)->range().last() > range.last() ? Seam::cut : Seam::kept};
   }
-  void cut(GuestRange range, Seams seams) {
+  /// Cuts, and returns the areas in the range: `touched` when nothing is cut.
+  AreaRun<Position> cut(GuestRange range, Seams seams, AreaRun<Position> touched) {
+    if (seams.cuts() == 0) return touched;
     if (seams.begin == Seam::cut) areas_.cut(range.begin);
     if (seams.end == Seam::cut) areas_.cut(range.end());
+    return areas_.touching(range);
   }
   /// Undoes a cut that came to nothing, and joins what a change has made one again.
   void mend(GuestRange range, Seams seams) {
@@ -309,10 +309,9 @@ class MemorySet {
     return done;
   }
 
-  /// Puts `area`, not yet in the index, where the areas in its range are. After a failure these are mapped again, and
-  /// the set keeps those for which that did not fail too.
-  Result<> replace(Area& area, PT& pt, typename Calls::Edit& edit) {
-    auto const old = areas_.touching(area.range());
+  /// Puts `area`, not yet in the index, where the areas `old` in its range are. After a failure these are mapped again,
+  /// and the set keeps those for which that did not fail too.
+  Result<> replace(Area& area, AreaRun<Position> old, PT& pt, typename Calls::Edit& edit) {
     Result<> done;
     auto at = old.first;
     std::size_t gone = 0;
