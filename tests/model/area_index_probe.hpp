@@ -24,6 +24,10 @@ struct AreaIndexProbe {
     return "";
   }
   template <class Index>
+  static std::size_t nodes(const Index& index) {
+    return index.pool_.in_use();
+  }
+  template <class Index>
   static std::size_t idle_nodes(const Index& index) {
     return index.pool_.free();
   }

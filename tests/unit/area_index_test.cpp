@@ -169,47 +169,6 @@ TEST_F(AreaIndexVerbs, MovingAnIndexEmptiesTheSource) {
   }
 }
 
-/// An area that counts how often it is looked at.
-struct Watched : MemoryArea<MockFlags, LinearMock> {
-  using Plain = MemoryArea<MockFlags, LinearMock>;
-  static inline unsigned looks = 0;
-
-  Watched(Plain plain) : Plain{plain} {}
-  GuestRange range() const { return ++looks, Plain::range(); }
-  GuestPhys start() const { return ++looks, Plain::start(); }
-  bool contains(GuestPhys at) const { return ++looks, Plain::contains(at); }
-};
-
-TEST(AreaIndexCost, EveryVerbLooksAtALogarithmOfTheAreas) {
-  AreaIndex<Watched, HeapNodes> index;
-  constexpr std::uint64_t count = 1 << 14;
-  auto const most_looks = [](auto verb) {
-    unsigned most = 0;
-    for (std::uint64_t n = 0; n < count; n += 97) {
-      Watched::looks = 0;
-      verb(gpa(n * 16));
-      most = std::max(most, Watched::looks);
-    }
-    return most;
-  };
-  auto room = index.reserve(2 * count);
-  ASSERT_TRUE(room);
-  index.adopt(*std::move(room));
-  for (std::uint64_t n = 0; n != count; ++n) index.insert(Watched::Plain{gpa(n * 16), 8, 1});
-
-  EXPECT_LE(most_looks([&](GuestPhys at) { index.find(at); }), 20u);
-  EXPECT_LE(most_looks([&](GuestPhys at) { index.touching({at, 24}); }), 35u);
-  EXPECT_LE(most_looks([&](GuestPhys at) { index.next_gap(at, 8, {gpa(0), 1_GiB}, 1); }), 25u);
-  EXPECT_LE(most_looks([&](GuestPhys at) { index.insert(Watched::Plain{at + 8, 1, 1}); }), 20u);
-  EXPECT_LE(most_looks([&](GuestPhys at) { index.cut(at + 4); }), 40u);
-  EXPECT_LE(most_looks([&](GuestPhys at) { index.join(*index.seam(at + 4)); }), 25u);
-  EXPECT_LE(most_looks([&](GuestPhys at) {
-              auto const run = index.touching({at, 8});
-              index.erase(run.first, run.last);
-            }),
-            35u);
-}
-
 TEST(AreaIndexMemory, ARegionCostsAtMost32BytesMoreThanItsArea) {
   struct Backend {
     std::uint64_t base, other;
