@@ -4,7 +4,8 @@
 // the place of this one alone.
 //
 //   up to 16 areas   one leaf inside the index, no memory needed
-//   more             a B+ tree: its nodes are carved out of blocks from the node source
+//   more             a B+ tree: its nodes are carved out of blocks from the node source, one of leaves at least and one
+//                    of nodes above them
 //
 // Every verb costs O(log n), erasing k neighbours O(log n + k), and an area seldom moves: only between neighbouring
 // leaves, when one is full or less than half full.
@@ -37,12 +38,12 @@ class AreaIndex : private AreaTree<Area, Nodes> {
   using ConstPosition = AreaPosition<const Area>;
   static constexpr std::size_t inline_areas = area_fanout;
   /// Memory for areas to come, taken but not in use: given back unless adopt() gets it.
-  using Room = typename Tree::Pool::Room;
+  using typename Tree::Room;
 
   AreaIndex() : AreaIndex{Nodes{}} {}
   explicit AreaIndex(Nodes nodes) : Tree{std::move(nodes)} {}
   /// The source is empty afterwards and can be used again.
-  AreaIndex(AreaIndex&& from) noexcept : Tree{from.pool_.source()} { take(from); }
+  AreaIndex(AreaIndex&& from) noexcept : Tree{from.leaves_.source()} { take(from); }
   AreaIndex& operator=(AreaIndex&& from) noexcept {
     if (this != &from) {
       clear();
@@ -83,9 +84,19 @@ class AreaIndex : private AreaTree<Area, Nodes> {
   }
 
   /// Memory with which `more` areas fit, or nothing when there is none. Changes nothing.
-  [[nodiscard]] std::optional<Room> reserve(std::size_t more) { return pool_.reserve(this->nodes_for(more)); }
+  [[nodiscard]] std::optional<Room> reserve(std::size_t more) {
+    auto const wanted = this->nodes_for(more);
+    auto leaves = leaves_.reserve(wanted.leaves);
+    if (!leaves) return std::nullopt;
+    auto inners = inners_.reserve(wanted.inners);
+    if (!inners) return std::nullopt;
+    return Room{*std::move(leaves), *std::move(inners)};
+  }
   /// After this, as many areas as were reserved can be inserted or cut off, without fail.
-  void adopt(Room room) { pool_.adopt(std::move(room)); }
+  void adopt(Room room) {
+    leaves_.adopt(std::move(room.leaves));
+    inners_.adopt(std::move(room.inners));
+  }
 
   /// Adds an area that overlaps none. There must be room.
   void insert(Area area) {
@@ -157,20 +168,21 @@ class AreaIndex : private AreaTree<Area, Nodes> {
   }
 
   /// Gives memory back that is not needed soon: all of it when no more than 8 areas are left.
-  void trim() { pool_.trim(this->nodes_to_keep()); }
+  void trim() { Tree::trim(this->nodes_to_keep()); }
   void clear() {
     this->destroy(root_, height_);
     root_ = &inside_;
     count_ = 0;
     height_ = 0;
-    pool_.trim(0);
+    Tree::trim({});
   }
 
  private:
   using Tree::count_;
   using Tree::height_;
+  using Tree::inners_;
   using Tree::inside_;
-  using Tree::pool_;
+  using Tree::leaves_;
   using Tree::root_;
   friend struct AreaIndexProbe;  // for tests: whether the tree is what it should be
 
@@ -206,7 +218,8 @@ class AreaIndex : private AreaTree<Area, Nodes> {
 
   /// Takes what `from` holds; this index is empty and holds no memory.
   void take(AreaIndex& from) {
-    pool_.take_over(from.pool_);
+    leaves_.take_over(from.leaves_);
+    inners_.take_over(from.inners_);
     inside_.append_from(from.inside_, from.inside_.count);
     if (from.height_ != 0) root_ = std::exchange(from.root_, &from.inside_);
     height_ = std::exchange(from.height_, 0);

@@ -2,8 +2,8 @@
 
 // The nodes of the area index, and what can be done inside one.
 //
-//   leaf    16 start addresses in any order | 16 areas, each in the slot of its key | their order, a nibble each
-//   inner   16 smallest starts, in order    | 16 children | largest gaps inside each | end of each
+//   leaf    16 start addresses in any order | their order, a nibble each | 16 areas, each in the slot of its key
+//   inner   24 smallest starts, in order    | 24 children | largest gaps inside each | end of each
 //
 // The order of a leaf is one word: inserting or erasing an area moves no other area and no key. Unused keys are all
 // ones, so that a rank is a count over all 16 keys without a branch, whatever their order.
@@ -30,28 +30,18 @@ template <unsigned first = 0, unsigned last = area_fanout>
     return count_up_to<first, (first + last) / 2>(keys, x) + count_up_to<(first + last) / 2, last>(keys, x);
 }
 
-/// What is common to both kinds. The first two cache lines are all that a search reads of an inner node but for the
-/// child's address.
+/// What is common to both kinds. It begins the first of the three cache lines that a search reads of a leaf.
 struct NodeHead {
   static constexpr std::uint64_t unused = ~std::uint64_t{0};
 
-  NodeHead() { std::fill_n(keys, area_fanout, unused); }
+  NodeHead() = default;
   NodeHead(const NodeHead&) = delete;
   NodeHead& operator=(const NodeHead&) = delete;
 
-  std::uint64_t keys[area_fanout];
-  std::uint64_t order = 0xfedc'ba98'7654'3210;  // of a leaf's slots: those in use by their keys, then the free ones
   InnerNode* parent = nullptr;
   std::uint8_t count = 0;
   std::uint8_t place = 0;  // in the parent
   std::uint8_t slot = 0;   // for the pool
-
-  /// How many keys are at most `x`.
-  [[gnu::always_inline]] unsigned rank(std::uint64_t x) const {
-    if (x == unused) [[unlikely]]
-      return count;
-    return count_up_to(keys, x);
-  }
 };
 
 /// The two largest gaps of a node. Without the second one, each area that fills the largest gap would make the node be
@@ -70,7 +60,7 @@ struct LargestGaps {
   [[nodiscard, gnu::always_inline]] bool remove(std::uint64_t gap) {
     bool const one = gap == first, other = gap == second;
     first = one ? second : first;
-    second = one | other ? unknown : second;
+    second = (one | other) ? unknown : second;
     return first != unknown;
   }
 };
@@ -84,12 +74,23 @@ struct AreaSpan {
 
 template <class Area>
 struct LeafNode : NodeHead {
-  LeafNode() {}
+  static constexpr unsigned fanout = area_fanout;
+
+  LeafNode() { std::fill_n(keys, fanout, unused); }
   ~LeafNode() {}
+
+  std::uint64_t keys[fanout];
+  std::uint64_t order = 0xfedc'ba98'7654'3210;  // of the slots: those in use by their keys, then the free ones
   union {
-    Area areas[area_fanout];
+    Area areas[fanout];
   };
 
+  /// How many keys are at most `x`.
+  [[gnu::always_inline]] unsigned rank(std::uint64_t x) const {
+    if (x == unused) [[unlikely]]
+      return count;
+    return count_up_to(keys, x);
+  }
   unsigned slot_at(unsigned i) const { return static_cast<unsigned>(order >> (4 * i)) & 15; }
   std::uint64_t start(unsigned i) const { return keys[slot_at(i)]; }
   std::uint64_t end(unsigned i) const { return start(i) + area(i).size(); }
@@ -150,20 +151,27 @@ struct LeafNode : NodeHead {
 };
 
 struct InnerNode : NodeHead {
-  NodeHead* child[area_fanout];
-  std::uint64_t gap[area_fanout];
-  std::uint64_t end[area_fanout];
-  std::uint64_t second_gap[area_fanout];
+  /// More than a leaf has, so that most trees are a level lower.
+  static constexpr unsigned fanout = 24;
+
+  InnerNode() { std::fill_n(keys, fanout, unused); }
+
+  std::uint64_t keys[fanout];
+  NodeHead* child[fanout];
+  std::uint64_t gap[fanout];
+  std::uint64_t end[fanout];
+  std::uint64_t second_gap[fanout];
 
   /// The only child that can hold an area which begins at or before `x`.
   [[gnu::always_inline]] unsigned child_for(std::uint64_t x) const {
     if (x == unused) [[unlikely]]
       return count - 1u;
-    // In order: every fourth key says which three more are to be looked at.
-    static_assert(area_fanout == 16);
-    auto const four = 4 * (unsigned{keys[4] <= x} + unsigned{keys[8] <= x} + unsigned{keys[12] <= x});
-    return four + count_up_to<1, 4>(keys + four, x);
+    // In order: every sixth key says which five more are to be looked at.
+    static_assert(fanout == 24);
+    auto const six = 6 * (unsigned{keys[6] <= x} + unsigned{keys[12] <= x} + unsigned{keys[18] <= x});
+    return six + count_up_to<1, 6>(keys + six, x);
   }
+
   AreaSpan span_at(unsigned i) const { return {keys[i], end[i], {gap[i], second_gap[i]}}; }
   void set_span(unsigned i, AreaSpan span) {
     keys[i] = span.start;

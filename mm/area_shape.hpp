@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
 #include <slat/mm/area_node.hpp>
@@ -22,33 +23,59 @@ class AreaShape {
 
  protected:
   using Leaf = LeafNode<Area>;
-  using Pool = NodePool<Nodes, Leaf, std::max(sizeof(Leaf), sizeof(InnerNode))>;
+  using Leaves = NodePool<Nodes, Leaf, sizeof(Leaf)>;
+  using Inners = NodePool<Nodes, InnerNode, sizeof(InnerNode)>;
   static constexpr unsigned half = area_fanout / 2;
 
-  explicit AreaShape(Nodes nodes) : pool_{std::move(nodes)} {}
+  /// Memory for areas to come, taken but not in use: given back unless adopt() gets it.
+  struct Room {
+    typename Leaves::Room leaves;
+    typename Inners::Room inners;
+  };
+  struct NodeCounts {
+    std::size_t leaves = 0;
+    std::size_t inners = 0;
+  };
+
+  explicit AreaShape(Nodes nodes) : leaves_{nodes}, inners_{std::move(nodes)} {}
   ~AreaShape() = default;
 
   /// How many nodes `more` inserts can take at worst. It takes eight inserts to fill a node that was split in halves,
   /// and as many, with what neighbours send it, to fill the last one of a level.
-  std::size_t nodes_for(std::size_t more) const {
-    return height_ == 0 && count_ + more <= area_fanout ? 0 : nodes_at_worst(more);
+  NodeCounts nodes_for(std::size_t more) const {
+    return height_ == 0 && count_ + more <= area_fanout ? NodeCounts{} : nodes_at_worst(more);
   }
-  std::size_t nodes_at_worst(std::size_t more) const {
+  NodeCounts nodes_at_worst(std::size_t more) const {
     std::size_t const moves_out = height_ == 0 ? 1 : 0;  // what is inside
+    if (more == 0) return {};
     // A split on each level, or two, and a root.
-    if (more <= 2) return more == 0 ? 0 : moves_out + more * (height_ + 1) + 1;
-    auto const before = height_ == 0 ? std::size_t{1} : pool_.in_use();
-    auto nodes = moves_out;
-    auto splits = more;
-    for (unsigned level = 0; splits != 0; ++level) {
-      if (level > height_ && splits < area_fanout) return nodes + 1;  // one root is enough for these
-      splits = std::min(splits, (level > height_ ? 1 : before) + 1 + splits / 4);
-      nodes += splits;
+    if (more <= 2) return {moves_out + more, more * height_ + 1};
+    auto splits = std::min(more, (height_ == 0 ? 1 : leaves_.in_use()) + 1 + more / 4);
+    NodeCounts nodes{moves_out + splits, 0};
+    for (unsigned level = 1; splits != 0; ++level) {
+      bool const is_new = level > height_;
+      if (is_new && splits < InnerNode::fanout) return {nodes.leaves, nodes.inners + 1};  // one root is enough
+      splits = std::min(splits, (is_new ? 1 : inners_.in_use()) + 1 + splits / 4);
+      nodes.inners += splits;
     }
     return nodes;
   }
   /// As many as two inserts need, so that a call after this one asks the source for nothing.
-  std::size_t nodes_to_keep() const { return count_ <= half ? 0 : nodes_at_worst(2); }
+  NodeCounts nodes_to_keep() const { return count_ <= half ? NodeCounts{} : nodes_at_worst(2); }
+
+  template <class Node>
+  Node* make() {
+    if constexpr (std::is_same_v<Node, Leaf>)
+      return leaves_.template make<Leaf>();
+    else
+      return inners_.template make<InnerNode>();
+  }
+  void give_back(Leaf* leaf) { leaves_.give_back(leaf, nodes_to_keep().leaves); }
+  void give_back(InnerNode* inner) { inners_.give_back(inner, nodes_to_keep().inners); }
+  void trim(NodeCounts spare) {
+    leaves_.trim(spare.leaves);
+    inners_.trim(spare.inners);
+  }
 
   /// The leaf with the area that holds `at`, if any does.
   [[gnu::always_inline]] Leaf* leaf_for(std::uint64_t at) const {
@@ -145,15 +172,16 @@ class AreaShape {
     if (level == 0) {
       auto* const leaf = static_cast<Leaf*>(node);
       while (leaf->count != 0) leaf->erase(leaf->count - 1u);
-      if (leaf != &inside_) pool_.give_back(leaf, 0);
+      if (leaf != &inside_) leaves_.give_back(leaf, 0);
       return;
     }
     auto* const inner = static_cast<InnerNode*>(node);
     for (unsigned i = 0; i != inner->count; ++i) destroy(inner->child[i], level - 1);
-    pool_.give_back(inner, 0);
+    inners_.give_back(inner, 0);
   }
 
-  Pool pool_;
+  Leaves leaves_;
+  Inners inners_;
   NodeHead* root_ = &inside_;
   std::size_t count_ = 0;
   unsigned height_ = 0;  // levels of inner nodes

@@ -24,10 +24,8 @@ class AreaTree : protected AreaShape<Area, Nodes> {
   using Shape::count_;
   using Shape::height_;
   using Shape::inside_;
-  using Shape::pool_;
   using Shape::root_;
   using typename Shape::Leaf;
-  using typename Shape::Pool;
 
   using Shape::Shape;
   ~AreaTree() = default;
@@ -39,7 +37,7 @@ class AreaTree : protected AreaShape<Area, Nodes> {
     if (leaf->count == area_fanout) [[unlikely]] {
       if (height_ == 0) leaf = move_out();
       if (i == area_fanout && this->is_last(leaf)) {
-        auto* const next = pool_.template make<Leaf>();
+        auto* const next = this->template make<Leaf>();
         next->insert(0, start, std::move(area));
         link_behind<Leaf>(leaf, next);
         return this->refresh(next->parent);
@@ -72,7 +70,7 @@ class AreaTree : protected AreaShape<Area, Nodes> {
       leaf = next;
       from = 0;
     }
-    if (count_ == 0) return pool_.trim(0);
+    if (count_ == 0) return this->trim({});
     // What lost a child lies above a neighbour of what is gone.
     for (auto const& at : {before, behind})
       if (at) this->refresh(this->leaf_for(*at));
@@ -116,7 +114,7 @@ class AreaTree : protected AreaShape<Area, Nodes> {
 
   /// The 16 areas inside go to a leaf of the pool, which is the root until it is split.
   Leaf* move_out() {
-    auto* const leaf = pool_.template make<Leaf>();
+    auto* const leaf = this->template make<Leaf>();
     leaf->append_from(inside_, inside_.count);
     root_ = leaf;
     return leaf;
@@ -150,7 +148,7 @@ class AreaTree : protected AreaShape<Area, Nodes> {
       this->refresh(leaf);
       go_behind(leaf, i, right);
     } else {
-      auto* const next = pool_.template make<Leaf>();
+      auto* const next = this->template make<Leaf>();
       next->prepend_from(*leaf, half);
       link_behind<Leaf>(leaf, next);
       this->refresh(leaf->parent);
@@ -169,7 +167,7 @@ class AreaTree : protected AreaShape<Area, Nodes> {
   void link_behind(Node* node, Node* next) {
     auto* parent = node->parent;
     if (parent == nullptr) {
-      auto* const root = pool_.template make<InnerNode>();
+      auto* const root = this->template make<InnerNode>();
       root->insert(0, node, node->span());
       root->insert(1, next, next->span());
       root_ = root;
@@ -178,16 +176,16 @@ class AreaTree : protected AreaShape<Area, Nodes> {
     }
     unsigned at = node->place;
     parent->set_span(at, node->span());
-    if (parent->count == area_fanout) {
-      auto* const other = pool_.template make<InnerNode>();
-      if (at == area_fanout - 1 && this->is_last(parent)) {
+    if (parent->count == InnerNode::fanout) {
+      auto* const other = this->template make<InnerNode>();
+      if (at == InnerNode::fanout - 1 && this->is_last(parent)) {
         other->insert(0, next, next->span());
         return link_behind(parent, other);
       }
-      other->prepend_from(*parent, half);
+      other->prepend_from(*parent, InnerNode::fanout / 2);
       link_behind(parent, other);
-      if (at >= half) {
-        at -= half;
+      if (at >= InnerNode::fanout / 2) {
+        at -= InnerNode::fanout / 2;
         parent = other;
       }
     }
@@ -199,7 +197,7 @@ class AreaTree : protected AreaShape<Area, Nodes> {
   void drop(Node* node) {
     if (node == root_) {
       if (height_ != 0) {
-        give_back(node);
+        this->give_back(node);
         root_ = &inside_;
         height_ = 0;
       }
@@ -207,15 +205,12 @@ class AreaTree : protected AreaShape<Area, Nodes> {
     }
     auto* const parent = node->parent;
     parent->erase(node->place);
-    give_back(node);
+    this->give_back(node);
     if (parent->count == 0) drop(parent);
   }
   template <class Node>
-  void give_back(Node* node) {
-    pool_.give_back(node, this->nodes_to_keep());
-  }
-  static bool sparse(const NodeHead* node) {
-    return node->count < half && node->parent != nullptr && node->parent->count > 1;
+  static bool sparse(const Node* node) {
+    return node->count < Node::fanout / 2 && node->parent != nullptr && node->parent->count > 1;
   }
   /// Three leaves become two before any must be joined: what leaves hold is most of the memory. Returns one of the two.
   Leaf* spread(Leaf* leaf) {
@@ -232,7 +227,7 @@ class AreaTree : protected AreaShape<Area, Nodes> {
     parent->set_span(at - 1, left->span());
     parent->set_span(at + 1, right->span());
     parent->erase(at);
-    give_back(leaf);
+    this->give_back(leaf);
     return left;
   }
   /// Joins a node with a neighbour, or takes from one. Returns the node that holds what was in it.
@@ -242,7 +237,7 @@ class AreaTree : protected AreaShape<Area, Nodes> {
     unsigned const at = node->place;
     auto* const left = at == 0 ? nullptr : static_cast<Node*>(parent->child[at - 1]);
     auto* const right = at + 1 == parent->count ? nullptr : static_cast<Node*>(parent->child[at + 1]);
-    auto const fits = [&](Node* other) { return other != nullptr && node->count + other->count <= int{area_fanout}; };
+    auto const fits = [&](Node* other) { return other != nullptr && node->count + other->count <= int{Node::fanout}; };
     if (fits(left)) return join_with_next(left, node, at - 1);
     if (fits(right)) return join_with_next(node, right, at);
     if (left != nullptr) {
@@ -261,7 +256,7 @@ class AreaTree : protected AreaShape<Area, Nodes> {
     node->append_from(*next, next->count);
     parent->erase(at + 1);
     parent->set_span(at, node->span());
-    give_back(next);
+    this->give_back(next);
     return node;
   }
   /// Makes the root's only child the root; the areas of the last leaf go inside. Returns the leaf, or that inside.
@@ -270,11 +265,11 @@ class AreaTree : protected AreaShape<Area, Nodes> {
     root_ = root->child[0];
     root_->parent = nullptr;
     --height_;
-    give_back(root);
+    this->give_back(root);
     if (height_ != 0) return leaf;
     inside_.append_from(*leaf, leaf->count);
     root_ = &inside_;
-    give_back(leaf);
+    this->give_back(leaf);
     return &inside_;
   }
 };

@@ -20,20 +20,21 @@ struct AreaIndexProbe {
     if ((index.height_ == 0) != (index.root_ == &index.inside_)) return "the leaf inside and the height disagree";
     if (index.height_ != 0 && index.root_->count < 2) return "a root of one child";
     if (walk.areas != index.count_) return "the count of areas is wrong";
-    if (walk.nodes != index.pool_.in_use()) return "the count of nodes is wrong";
+    if (walk.nodes != index.leaves_.in_use() + index.inners_.in_use()) return "the count of nodes is wrong";
     return "";
   }
   template <class Index>
   static std::size_t nodes(const Index& index) {
-    return index.pool_.in_use();
+    return index.leaves_.in_use() + index.inners_.in_use();
   }
   template <class Index>
   static std::size_t idle_nodes(const Index& index) {
-    return index.pool_.free();
+    return index.leaves_.free() + index.inners_.free();
   }
   template <class Index>
   static std::size_t nodes_to_keep(const Index& index) {
-    return index.nodes_to_keep();
+    auto const keep = index.nodes_to_keep();
+    return keep.leaves + keep.inners;
   }
   template <class Index>
   static unsigned height(const Index& index) {
@@ -52,7 +53,8 @@ struct AreaIndexProbe {
     AreaSpan visit(const NodeHead* node, unsigned level, bool on_the_edge) {
       auto const is_root = node == index.root_;
       if (node != &index.inside_) ++nodes;
-      if (node->count > 16 || (node->count < (on_the_edge ? 1 : 8) && !is_root))
+      auto const most = level == 0 ? 16 : 24;
+      if (node->count > most || (node->count < (on_the_edge ? 1 : most / 2) && !is_root))
         flaw = "a node is too full or too empty";
       if (level == 0) return leaf(*static_cast<const typename Index::Leaf*>(node));
       auto const& inner = *static_cast<const InnerNode*>(node);
@@ -71,7 +73,7 @@ struct AreaIndexProbe {
         all.gaps.add(span.gaps.first);
         all.end = span.end;
       }
-      for (unsigned i = inner.count; i < 16; ++i)
+      for (unsigned i = inner.count; i < 24; ++i)
         if (inner.keys[i] != NodeHead::unused) flaw = "an unused key is not all ones";
       return all;
     }
