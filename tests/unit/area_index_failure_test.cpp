@@ -64,8 +64,9 @@ TEST(AreaIndexFailure, AReserveThatFailsAnywhereChangesNothingAndOneThatDoesNotI
               ledger,
               [&] {
                 auto got = index.reserve(more);
-                if (got) index.adopt(*std::move(got));
-                return got.has_value();
+                if (!got) return false;
+                index.adopt(*std::move(got));
+                return true;
               },
               [&] { EXPECT_EQ(content(index), before); });
           failures += failed;
