@@ -60,7 +60,9 @@ class Stage2 {
     return Stage2{cpu, options};
   }
 
-  constexpr Geometry geometry() const { return geometry_; }
+  constexpr Geometry geometry() const {
+    return {bits, index_bits, geometry_.root_bits, geometry_.root, geometry_.top_leaf};
+  }
   constexpr unsigned output_bits() const { return pa_bits_ < 48 ? pa_bits_ : 48; }
   /// What the CPU has, which may be more than output_bits(): VTCR_EL2.PS wants to know.
   constexpr unsigned pa_bits() const { return pa_bits_; }
@@ -81,9 +83,8 @@ class Stage2 {
   constexpr Entry table(Level, HostPhys pa) const { return pa.raw() | table_or_page | valid; }
 
   constexpr Kind kind(Level l, Entry e) const {
-    if (e == 0) return Kind::absent;
-    if ((e & valid) == 0) return Kind::broken;
-    return is_table(l, e) ? Kind::table : Kind::leaf;
+    if ((e & valid) != 0) return is_table(l, e) ? Kind::table : Kind::leaf;
+    return e == 0 ? Kind::absent : Kind::broken;
   }
   constexpr HostPhys address(Level l, Entry e) const {
     return HostPhys{e & (is_table(l, e) ? output : address_bits(l))};
@@ -108,7 +109,7 @@ class Stage2 {
   }
 
   constexpr Entry child(Level l, Entry e, std::size_t i) const {
-    return (e + (Entry{i} << geometry_.shift(l - 1))) | (l == 1 ? table_or_page : 0);
+    return (e + (Entry{i} << geometry().shift(l - 1))) | (l == 1 ? table_or_page : 0);
   }
   constexpr Entry parent(Level, Entry e) const { return e & ~table_or_page; }
   constexpr Entry recast(Level l, Entry e, const Attr& a) const {

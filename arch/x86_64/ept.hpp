@@ -59,7 +59,7 @@ class Ept {
     return Ept{cpu, options};
   }
 
-  constexpr Geometry geometry() const { return geometry_; }
+  constexpr Geometry geometry() const { return {12, 9, 9, root_, top_leaf_}; }
   constexpr unsigned output_bits() const { return pa_bits_; }
   constexpr bool mode_based_execute() const { return mode_based_execute_; }
   constexpr bool write_back_tables() const { return write_back_tables_; }
@@ -73,7 +73,7 @@ class Ept {
     return a.allows(Prot::r) || (execute_only_ && x != Prot::none && !a.allows(Prot::w));
   }
   constexpr Level top_leaf(const Attr& a) const {
-    return small_executable_ && (a.prot & Prot::x) != Prot::none ? 0 : geometry_.top_leaf;
+    return small_executable_ && (a.prot & Prot::x) != Prot::none ? 0 : top_leaf_;
   }
 
   constexpr Entry leaf(Level l, HostPhys pa, const Attr& a) const {
@@ -83,13 +83,12 @@ class Ept {
   constexpr Entry table(Level, HostPhys pa) const { return pa.raw() | read | write | encode(Prot::x) | silence(); }
 
   constexpr Kind kind(Level l, Entry e) const {
-    if (e == 0) return Kind::absent;
-    if (!is_live(e)) return Kind::broken;
-    return is_table(l, e) ? Kind::table : Kind::leaf;
+    if (is_live(e)) return is_table(l, e) ? Kind::table : Kind::leaf;
+    return e == 0 ? Kind::absent : Kind::broken;
   }
   constexpr HostPhys address(Level l, Entry e) const {
-    auto const live = mended(e);
-    return HostPhys{live & (is_table(l, live) ? output : address_bits(l))};
+    auto const bits = is_table(l, e) ? output : address_bits(l);
+    return HostPhys{(e == 0 || is_live(e) ? e : e ^ output) & bits};
   }
   constexpr Entry address_bits(Level l) const { return output & ~Entry{0} << (12 + 9 * l); }
   constexpr Attr attr(Level, Entry e) const {
@@ -112,7 +111,7 @@ class Ept {
 
   constexpr Entry child(Level l, Entry e, std::size_t i) const {
     return on_live(e,
-                   [&](Entry live) { return (live + (Entry{i} << geometry_.shift(l - 1))) & ~(l == 1 ? large : 0); });
+                   [&](Entry live) { return (live + (Entry{i} << geometry().shift(l - 1))) & ~(l == 1 ? large : 0); });
   }
   constexpr Entry parent(Level, Entry e) const {
     return on_live(e, [](Entry live) { return live | large; });
@@ -193,8 +192,8 @@ class Ept {
   static constexpr Entry output = (1ull << 52) - (1ull << 12);
 
   constexpr Ept(const EptFeatures& cpu, const EptOptions& options)
-      : geometry_{12, 9, 9, options.levels - 1,
-                  !cpu.leaf_2m   ? 0u
+      : root_{options.levels - 1},
+        top_leaf_{!cpu.leaf_2m   ? 0u
                   : !cpu.leaf_1g ? 1u
                                  : 2u},
         pa_bits_{cpu.pa_bits < 52 ? cpu.pa_bits : 52},
@@ -252,7 +251,7 @@ class Ept {
     return prot;
   }
 
-  Geometry geometry_;
+  Level root_, top_leaf_;
   unsigned pa_bits_;
   bool execute_only_;
   bool accessed_dirty_;

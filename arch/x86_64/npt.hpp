@@ -64,7 +64,7 @@ class Npt {
     return Npt{cpu, options};
   }
 
-  constexpr Geometry geometry() const { return geometry_; }
+  constexpr Geometry geometry() const { return {12, 9, 9, root_, top_leaf_}; }
   constexpr unsigned output_bits() const { return pa_bits_; }
   constexpr std::uint64_t pat() const { return pat_; }
   constexpr bool uses_no_execute() const { return no_execute_; }
@@ -75,7 +75,7 @@ class Npt {
     if (x == Prot::none) return no_execute_;
     return x == Prot::x && !is_device(a.memory);
   }
-  constexpr Level top_leaf(const Attr&) const { return geometry_.top_leaf; }
+  constexpr Level top_leaf(const Attr&) const { return top_leaf_; }
 
   constexpr Entry leaf(Level l, HostPhys pa, const Attr& a) const {
     return pa.raw() | (l == 0 ? 0 : large) | encode(l, a.memory) | encode(a.prot) |
@@ -86,9 +86,8 @@ class Npt {
   }
 
   constexpr Kind kind(Level l, Entry e) const {
-    if (e == 0) return Kind::absent;
-    if ((e & present) == 0) return Kind::broken;
-    return is_table(l, e) ? Kind::table : Kind::leaf;
+    if ((e & present) != 0) return is_table(l, e) ? Kind::table : Kind::leaf;
+    return e == 0 ? Kind::absent : Kind::broken;
   }
   constexpr HostPhys address(Level l, Entry e) const {
     return HostPhys{e & (is_table(l, e) ? output : address_bits(l))};
@@ -105,13 +104,13 @@ class Npt {
     if (pa.raw() >> output_bits() != 0) return false;
     if (is_table(l, e)) return (e & ~accessed) == table(l, pa);
     auto const a = attr(l, e);
-    return l <= geometry_.top_leaf && supports(a) && ((leaf(l, pa, a) ^ e) & ~marks) == 0;
+    return l <= top_leaf_ && supports(a) && ((leaf(l, pa, a) ^ e) & ~marks) == 0;
   }
 
   // Between a page and the leaf above it the third PAT bit changes its place.
   constexpr Entry child(Level l, Entry e, std::size_t i) const {
     if (l == 1) e = (e & ~(large | large_pat)) | (e & large_pat) >> pat_move;
-    return e + (Entry{i} << geometry_.shift(l - 1));
+    return e + (Entry{i} << geometry().shift(l - 1));
   }
   constexpr Entry parent(Level l, Entry e) const {
     return l == 1 ? (e & ~page_pat) | (e & page_pat) << pat_move | large : e;
@@ -160,7 +159,8 @@ class Npt {
   static constexpr std::uint8_t no_index = 8;
 
   constexpr Npt(const NptFeatures& cpu, const NptOptions& options)
-      : geometry_{12, 9, 9, options.levels - 1, cpu.leaf_1g ? 2u : 1u},
+      : root_{options.levels - 1},
+        top_leaf_{cpu.leaf_1g ? 2u : 1u},
         pa_bits_{cpu.pa_bits < 52 ? cpu.pa_bits : 52},
         pat_{options.pat},
         write_back_{index_of(write_back, options.pat)},
@@ -214,7 +214,7 @@ class Npt {
   }
   static constexpr Entry encode(Age age) { return (age.accessed ? accessed : 0) | (age.dirty ? dirty : 0); }
 
-  Geometry geometry_;
+  Level root_, top_leaf_;
   unsigned pa_bits_;
   std::uint64_t pat_;
   std::uint8_t write_back_, write_through_, write_combining_, uncacheable_;  // indices, no_index for what the PAT lacks
