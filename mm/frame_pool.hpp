@@ -33,6 +33,7 @@ class FramePool {
     count_ = static_cast<Index>(total);
     if (first_ > count_) first_ = count_;
     words_ = reinterpret_cast<std::uint64_t*>(bytes_);
+    to_bytes_ = reinterpret_cast<std::uintptr_t>(bytes_) - base_.raw();
     free_ = words_ + total;
     heads_.fill(none);
     for (std::uint64_t i = 0; i != (total + 63) / 64 && first_ != count_; ++i) free_[i] = 0;
@@ -66,8 +67,8 @@ class FramePool {
     release_run(begin, begin + granules);
   }
 
-  Entry* view(HostPhys frame) const noexcept { return reinterpret_cast<Entry*>(bytes_ + (frame - base_)); }
-  std::uint64_t& word(HostPhys frame) noexcept { return words_[index(frame)]; }
+  Entry* view(HostPhys frame) const noexcept { return reinterpret_cast<Entry*>(frame.raw() + to_bytes_); }
+  std::uint64_t& word(HostPhys frame) noexcept { return words_[(frame - base_) >> shift_]; }
   /// Whether `frame` lies in the part that is handed out.
   bool owns(HostPhys frame) const noexcept {
     return frame >= address(first_) && frame - base_ < std::uint64_t{count_} << shift_;
@@ -144,6 +145,7 @@ class FramePool {
 
   std::byte* bytes_ = nullptr;
   HostPhys base_{};
+  std::uintptr_t to_bytes_ = 0;  // from a host-physical address to this CPU's
   unsigned shift_;
   Index first_ = 0;
   Index count_ = 0;

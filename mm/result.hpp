@@ -54,7 +54,7 @@ class [[nodiscard]] Result {
 template <>
 class [[nodiscard]] Result<void> {
  public:
-  constexpr Result() = default;
+  constexpr Result() : none_{}, ok_{true} {}
   constexpr Result(const Error& why) : why_{why}, ok_{false} {}
 
   constexpr explicit operator bool() const { return ok_; }
@@ -62,8 +62,12 @@ class [[nodiscard]] Result<void> {
   constexpr void operator*() const {}
 
  private:
-  Error why_{};
-  bool ok_ = true;
+  struct None {};
+  union {
+    None none_;
+    Error why_;
+  };
+  bool ok_;
 };
 
 }  // namespace slat
