@@ -27,17 +27,17 @@ class Stale {
     bool tables;       // tables were unlinked here: cached table pointers must go too
   };
 
-  constexpr bool empty() const { return count_ == 0 && !everything_; }
+  constexpr bool empty() const { return count_ == 0; }
   /// All of the guest's translations, table pointers too. ranges() is then empty.
-  constexpr bool everything() const { return everything_; }
+  constexpr bool everything() const { return count_ > capacity; }
   /// Some table was unlinked, so intermediate walks must go, not only leaves.
-  constexpr bool tables() const { return tables_; }
+  constexpr bool tables() const { return !empty() && tables_; }
   /// Nothing moved, went away or changed its type: rights or A/D marks were taken away, and no more.
   constexpr bool only_rights_shrank() const { return !empty() && only_rights_; }
-  constexpr std::span<const Range> ranges() const { return {ranges_.data(), count_}; }
+  constexpr std::span<const Range> ranges() const { return {ranges_.data(), everything() ? 0 : count_}; }
 
   constexpr bool overlaps(GuestRange range) const {
-    if (everything_) return true;
+    if (everything()) return true;
     for (auto const& known : ranges())
       if (known.range.overlaps(range)) return true;
     return false;
@@ -45,10 +45,39 @@ class Stale {
 
   /// `range` is aligned, not empty and does not reach 2^64.
   constexpr void add(GuestRange range, Level level, bool tables, bool only_rights) {
+    if (empty()) return set(range, level, tables, only_rights);
     only_rights_ = only_rights_ && only_rights;
     tables_ = tables_ || tables;
-    if (everything_) return;
-    Range joined{range, level, tables};
+    if (everything()) return;
+    // Page after page, nothing has to be looked through.
+    auto& last = ranges_[count_ - 1];
+    if (last_is_highest_ && range.begin == last.range.end() && level == last.level && tables == last.tables)
+      last.range.size += range.size;
+    else
+      join({range, level, tables});
+  }
+  /// The same, and nothing else.
+  constexpr void set(GuestRange range, Level level, bool tables, bool only_rights) {
+    // Member by member: a whole range would be put together on the stack first.
+    ranges_[0].range = range;
+    ranges_[0].level = level;
+    ranges_[0].tables = tables;
+    count_ = 1;
+    last_is_highest_ = true;
+    tables_ = tables;
+    only_rights_ = only_rights;
+  }
+
+  constexpr void add_everything(bool only_rights = false) {
+    only_rights_ = only_rights && (empty() || only_rights_);
+    tables_ = true;
+    count_ = capacity + 1;
+  }
+
+  constexpr void clear() { count_ = 0; }
+
+ private:
+  constexpr void join(Range joined) {
     // Joining keeps the list short; where one part owes table pointers and the other does not, neighbours stay apart.
     // A range that has grown may reach others.
     for (bool grew = true; grew;) {
@@ -62,23 +91,13 @@ class Stale {
       grew = kept != count_;
       count_ = kept;
     }
-    if (count_ == capacity) return add_everything(only_rights);
+    if (count_ == capacity) return add_everything(only_rights_);
+    last_is_highest_ = true;
+    for (auto const& known : ranges())
+      if (joined.range.begin < known.range.begin) last_is_highest_ = false;
     ranges_[count_++] = joined;
   }
 
-  constexpr void add_everything(bool only_rights = false) {
-    only_rights_ = only_rights_ && only_rights;
-    everything_ = tables_ = true;
-    count_ = 0;
-  }
-
-  constexpr void clear() {
-    count_ = 0;
-    everything_ = tables_ = false;
-    only_rights_ = true;
-  }
-
- private:
   static constexpr bool joins(const Range& a, const Range& b) {
     if (a.range.overlaps(b.range)) return true;
     return a.tables == b.tables && (a.range.end() == b.range.begin || b.range.end() == a.range.begin);
@@ -92,10 +111,11 @@ class Stale {
   }
 
   std::array<Range, capacity> ranges_{};
-  std::size_t count_ = 0;
-  bool everything_ = false;
+  std::size_t count_ = 0;  // more than fit: everything
+  bool last_is_highest_ = false;
+  // Of what is there.
   bool tables_ = false;
-  bool only_rights_ = true;
+  bool only_rights_ = false;
 };
 
 }  // namespace slat
