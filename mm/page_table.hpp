@@ -7,9 +7,13 @@
 //   table->protect({0x4020'0000_gpa, 64_MiB}, rx);             // one shootdown
 //   auto edit = table->edit();                                 // or: one for all until the scope ends
 
+#include <concepts>
+#include <span>
+
 #include <slat/mm/committer.hpp>
 #include <slat/mm/leaf.hpp>
 #include <slat/mm/planner.hpp>
+#include <slat/mm/single_page.hpp>
 #include <slat/mm/table_audit.hpp>
 
 namespace slat {
@@ -60,7 +64,7 @@ class PageTable {
 
   HostPhys root() const { return tree_.root; }
   const F& format() const { return tree_.format; }
-  const Geometry& geometry() const { return tree_.geometry; }
+  Geometry geometry() const { return tree_.geometry(); }
   Hook& hook() { return tree_.hook; }
 
   // ---- changes ----
@@ -69,28 +73,59 @@ class PageTable {
   // or the host's addresses, or of a frame's), unsupported (attributes), no_memory (with the frames needed), busy.
 
   /// With the largest leaves that fit. already_mapped, naming the leaf in the way, over anything present.
-  Result<> map(GuestRange range, HostPhys to, const Attr& attr) { return apply(Map{range, to, attr}); }
+  [[gnu::always_inline]] Result<> map(GuestRange range, HostPhys to, const Attr& attr) {
+    if (page().map(range, to, attr)) [[likely]]
+      return {};
+    return not_at_once(Map{range, to, attr});
+  }
   /// The same over whatever is there.
-  Result<> replace(GuestRange range, HostPhys to, const Attr& attr) { return apply(Replace{range, to, attr}); }
-  Result<> unmap(GuestRange range) { return apply(Unmap{range}); }
-  Result<> protect(GuestRange range, const Attr& attr) { return apply(Protect{range, attr}); }
+  [[gnu::always_inline]] Result<> replace(GuestRange range, HostPhys to, const Attr& attr) {
+    if (page().map(range, to, attr)) [[likely]]
+      return {};
+    return not_at_once(Replace{range, to, attr});
+  }
+  /// map() for many runs that ascend and do not overlap (the pages of a snapshot, say): all or none, with one
+  /// publish(). invalid_param, naming the run, where one begins before the end of the one before it.
+  Result<> map_many(std::span<const Map> runs) {
+    Transaction transaction{*this};
+    SLAT_TRY(transaction.ready());
+    SLAT_TRY(transaction.plan(runs));
+    for (auto const& run : runs)
+      if (!page().map_planned(run)) transaction.commit(run);
+    return {};
+  }
+  [[gnu::always_inline]] Result<> unmap(GuestRange range) {
+    if (page().unmap(range)) [[likely]]
+      return {};
+    return not_at_once(Unmap{range});
+  }
+  [[gnu::always_inline]] Result<> protect(GuestRange range, const Attr& attr) {
+    if (page().protect(range, attr)) [[likely]]
+      return {};
+    return not_at_once(Protect{range, attr});
+  }
   Result<> split(GuestRange range) { return apply(Split{range}); }
   Result<> coalesce(GuestRange range) { return apply(Coalesce{range}); }
 
   /// One of Map, Replace, Unmap, Protect, Split, Coalesce.
   template <class Change>
-  Result<> apply(const Change& change) {
+  [[gnu::noinline]] Result<> apply(const Change& change) {
     Transaction transaction{*this};
     SLAT_TRY(transaction.ready());
-    SLAT_TRY(transaction.plan(change));
-    transaction.commit(change);
+    SLAT_TRY(transaction.reserve_for(change));
+    transaction.carry_out(change);
     return {};
   }
 
   /// Table frames that apply(change) would take now: with that many it succeeds, with one fewer it is no_memory.
   template <class Change>
+    requires(!std::convertible_to<const Change&, std::span<const Map>>)
   Result<std::uint64_t> frames_needed(const Change& change) const {
     return detail::Planner{tree_}(change);
+  }
+  /// The same for map_many(runs).
+  Result<std::uint64_t> frames_needed(std::span<const Map> runs) const {
+    return detail::Planner{tree_}.in_turn(runs, [](const Map&) { return false; });
   }
 
   /// Reports each run of pages that were written (or accessed, as `what` says) to `sink(GuestRange)`, and clears the
@@ -122,7 +157,7 @@ class PageTable {
   /// when there is none. Rights only grow: no shootdown, but this CPU may have cached the old ones.
   Result<bool> lift_protection(GuestPhys at) {
     SLAT_TRY(ready());
-    if (at.raw() >= tree_.geometry.input_size()) return Error{Errc::out_of_range, Argument::start, at.raw()};
+    if (at.raw() >= tree_.geometry().input_size()) return Error{Errc::out_of_range, Argument::start, at.raw()};
     auto const [slot, e] = slot_of(at);
     if (e == 0 || tree_.format.kind(slot.level, e) != Kind::leaf) return false;
     Entry const next = tree_.format.unprotected(slot.level, e);
@@ -156,7 +191,8 @@ class PageTable {
   [[nodiscard]] Edit edit() { return Edit{tree_}; }
 
   /// Several changes that succeed or fail together: plan each, then commit each in the same order. Planned changes must
-  /// not depend on each other: no two on the same block. What was reserved and not used goes back at the end.
+  /// not depend on each other: no two on the same block, and none that maps in a table which others empty (a Replace
+  /// does both). What was reserved and not used goes back at the end.
   class Transaction {
    public:
     explicit Transaction(PageTable& table) : table_{&table}, scope_{table.tree_} {
@@ -164,29 +200,28 @@ class PageTable {
     }
     Transaction(const Transaction&) = delete;
     Transaction& operator=(const Transaction&) = delete;
-    ~Transaction() { reserve_.release_all(*tree().frames, tree().geometry.table_bytes()); }
+    ~Transaction() { reserve_.release_all(*tree().frames, tree().geometry().table_bytes()); }
 
     /// busy: called from inside the table's own hook.
     Result<> ready() const { return table_->ready(); }
 
     /// Checks the change and reserves its frames.
     template <class Change>
+      requires(!std::convertible_to<const Change&, std::span<const Map>>)
     Result<> plan(const Change& change) {
-      auto const needed = SLAT_TRY(table_->frames_needed(change));
-      for (std::uint64_t i = 0; i != needed; ++i) {
-        auto const frame = tree().frames->allocate(tree().geometry.table_bytes());
-        if (!frame) return Error{Errc::no_memory, Argument::frames, needed, change.range};
-        reserve_.push(*tree().frames, *frame);
-        if (!table_->fits(*frame)) return misplaced(*frame);
-      }
-      return {};
+      if (table_->page().can(change)) return {};
+      return reserve_for(change);
+    }
+    /// For runs as map_many() takes them, to be committed one by one and in order.
+    Result<> plan(std::span<const Map> runs) {
+      auto const is_simple = [this](const Map& run) { return table_->page().can(run); };
+      auto const needed = SLAT_TRY((detail::Planner{tree()}.in_turn(runs, is_simple)));
+      return reserve(needed, runs.empty() ? GuestRange{} : runs.back().range);
     }
     /// Does what was planned.
     template <class Change>
     void commit(const Change& change) {
-      auto* const outer = std::exchange(tree().reserve, &reserve_);
-      detail::Committer{tree()}(change);
-      tree().reserve = outer;
+      if (!table_->page().act(change)) carry_out(change);
     }
     /// Whether a range is aligned and inside the input size, whatever is there.
     Result<> check(GuestRange range) const { return detail::Planner{table_->tree_}.check_range(range); }
@@ -196,6 +231,28 @@ class PageTable {
 
    private:
     Tree& tree() const { return table_->tree_; }
+
+    friend class PageTable;
+
+    template <class Change>
+    Result<> reserve_for(const Change& change) {
+      return reserve(SLAT_TRY(table_->frames_needed(change)), change.range);
+    }
+    template <class Change>
+    void carry_out(const Change& change) {
+      auto* const outer = std::exchange(tree().reserve, &reserve_);
+      detail::Committer{tree()}(change);
+      tree().reserve = outer;
+    }
+    Result<> reserve(std::uint64_t needed, GuestRange range) {
+      for (std::uint64_t i = 0; i != needed; ++i) {
+        auto const frame = tree().frames->allocate(tree().geometry().table_bytes());
+        if (!frame) return Error{Errc::no_memory, Argument::frames, needed, range};
+        reserve_.push(*tree().frames, *frame);
+        if (!table_->fits(*frame)) return misplaced(*frame);
+      }
+      return {};
+    }
 
     PageTable* table_;
     Edit scope_;  // ends after the reserve has gone back
@@ -209,8 +266,8 @@ class PageTable {
 
   /// What translates `at`. A broken slot is answered as broken and not descended below. An address past the input size
   /// is absent, with an empty range.
-  Leaf query(GuestPhys at) const {
-    if (at.raw() >= tree_.geometry.input_size()) return {};
+  [[gnu::always_inline]] Leaf query(GuestPhys at) const {
+    if (at.raw() >= tree_.geometry().input_size()) return {};
     auto const [slot, e] = slot_of(at);
     return decode(slot, e, Kind::leaf);
   }
@@ -219,12 +276,12 @@ class PageTable {
   /// it or a slot above it is broken, has kind broken.
   template <class Visit>
   void visit(GuestRange range, Visit&& visit) const {
-    auto const all = GuestRange{GuestPhys{0}, tree_.geometry.input_size()};
+    auto const all = GuestRange{GuestPhys{0}, tree_.geometry().input_size()};
     if (auto const part = range.clamp_to(all); !part.empty()) walk(tree_.top(), part, visit);
   }
   template <class Visit>
   void visit(Visit&& each_leaf) const {
-    visit(GuestRange{GuestPhys{0}, tree_.geometry.input_size()}, each_leaf);
+    visit(GuestRange{GuestPhys{0}, tree_.geometry().input_size()}, each_leaf);
   }
 
   /// The whole table as text, a line for each run of equal leaves.
@@ -236,7 +293,7 @@ class PageTable {
   }
 
   /// Tables in use, the root among them, without those that an open edit still owes.
-  std::uint64_t tables() const { return tree_.count_tables(tree_.root, tree_.geometry.root); }
+  std::uint64_t tables() const { return tree_.count_tables(tree_.root, tree_.geometry().root); }
 
   /// Checks the table's own bookkeeping (every flaw that does not concern areas). A broken slot counts as what it will
   /// be.
@@ -251,16 +308,24 @@ class PageTable {
  private:
   explicit PageTable(Tree tree) : tree_{std::move(tree)} {}
 
+  // What is one page's and looks like the last call is done before it comes to a transaction, or to a call: whoever
+  // changes page after page pays for little more than the entry.
+  detail::SinglePage<Tree> page() { return detail::SinglePage<Tree>{tree_}; }
+  template <class Change>
+  [[gnu::noinline]] Result<> not_at_once(const Change& change) {
+    return page().learn(change) && page().act(change) ? Result<>{} : apply(change);
+  }
+
   void destroy() {
     if (!alive_) return;
     alive_ = false;
-    GuestRange const all{GuestPhys{0}, tree_.geometry.input_size()};
+    GuestRange const all{GuestPhys{0}, tree_.geometry().input_size()};
     if (tree_.ever_linked) {
       Edit const scope{tree_};
       detail::Committer{tree_}(Unmap{all});
       tree_.stale.add_everything();
     }
-    tree_.frames->release(tree_.root, tree_.geometry.root_bytes());
+    tree_.frames->release(tree_.root, tree_.geometry().root_bytes());
   }
 
   /// Entries hold host addresses of output_bits(): a frame beyond is refused, never truncated.
@@ -273,17 +338,16 @@ class PageTable {
   };
   /// Where a walk for `at` ends: at a leaf, at nothing, or at a broken slot. Each entry is loaded once: beside a writer
   /// a second look may find something else.
-  Found slot_of(GuestPhys at) const {
+  [[gnu::always_inline]] Found slot_of(GuestPhys at) const {
     auto place = tree_.top();
     for (;;) {
-      auto const slot = tree_.slot(place, at);
-      Entry const e = tree_.load(slot);
-      if (e == 0 || tree_.format.kind(slot.level, e) != Kind::table) return {slot, e};
-      place = tree_.below(slot, e);
+      Entry const e = tree_.load(tree_.entry(place, at));
+      if (tree_.format.kind(place.level, e) != Kind::table) return {tree_.slot(place, at), e};
+      place = {tree_.format.address(place.level, e), place.level - 1, true};
     }
   }
 
-  Leaf decode(const detail::Slot& slot, Entry e, Kind as) const {
+  [[gnu::always_inline]] Leaf decode(const detail::Slot& slot, Entry e, Kind as) const {
     auto const& format = tree_.format;
     auto const level = slot.level;
     if (e == 0) return {Kind::absent, level, slot.span, {}, {}, {}, 0};

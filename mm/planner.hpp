@@ -3,6 +3,8 @@
 // The half of a call that may fail. It reads, counts the table frames that the change will take, and finds what stands
 // in the way; nothing is written. The count is exact: committing takes that many frames, no more and no fewer.
 
+#include <span>
+
 #include <slat/mm/changes.hpp>
 #include <slat/mm/result.hpp>
 #include <slat/mm/tree.hpp>
@@ -14,7 +16,7 @@ class Planner {
   using Count = std::uint64_t;
 
  public:
-  explicit Planner(const Tree& tree) : tree_{tree}, geometry_{tree.geometry} {}
+  explicit Planner(const Tree& tree) : tree_{tree} {}
 
   /// Frames needed, or why the change is refused.
   Result<Count> operator()(const Map& change) const {
@@ -53,18 +55,38 @@ class Planner {
     return Count{0};
   }
 
+  /// For mappings that ascend, as if each was made in turn: a table that two of them lie in is needed once. Those that
+  /// `is_simple` says yes to are right and need nothing.
+  template <class IsSimple>
+  Result<Count> in_turn(std::span<const Map> changes, IsSimple is_simple) const {
+    Count sum = 0;
+    GuestRange before{};
+    for (auto const& change : changes) {
+      if (!before.empty() && change.range.begin < before.end())
+        return Error{Errc::invalid_param, Argument::start, change.range.begin.raw(), change.range, before};
+      if (!is_simple(change)) {
+        sum += SLAT_TRY((*this)(change));
+        if (!before.empty()) sum -= shared(before.last(), change.range.begin);
+      }
+      before = change.range;
+    }
+    return sum;
+  }
+
   /// Aligned to the granule and inside the input size. Size 0 is fine here.
   Result<> check_range(GuestRange range) const {
-    auto const granule = geometry_.page_size();
+    auto const granule = geometry().page_size();
     if (!range.begin.aligned_to(granule)) return Error{Errc::misaligned, Argument::start, range.begin.raw(), range};
     if ((range.size & (granule - 1)) != 0) return Error{Errc::misaligned, Argument::size, range.size, range};
     if (range.wraps()) return Error{Errc::invalid_param, Argument::size, range.size, range};
-    if (range.begin.raw() > geometry_.input_size() || range.size > geometry_.input_size() - range.begin.raw())
-      return Error{Errc::out_of_range, Argument::range, geometry_.input_size(), range};
+    if (range.begin.raw() > geometry().input_size() || range.size > geometry().input_size() - range.begin.raw())
+      return Error{Errc::out_of_range, Argument::range, geometry().input_size(), range};
     return {};
   }
 
  private:
+  Geometry geometry() const { return tree_.geometry(); }
+
   Result<> check_attr(GuestRange range, const Attr& attr) const {
     if (tree_.format.supports(attr)) return {};
     auto const bits = std::uint64_t(attr.prot) | std::uint64_t(attr.memory) << 8 | std::uint64_t{attr.software} << 16;
@@ -76,7 +98,7 @@ class Planner {
     SLAT_TRY(check_range(change.range));
     SLAT_TRY(check_attr(change.range, change.attr));
     auto const host = change.host.raw();
-    if (!change.host.aligned_to(geometry_.page_size()))
+    if (!change.host.aligned_to(geometry().page_size()))
       return Error{Errc::misaligned, Argument::host, host, change.range};
     auto const output = std::uint64_t{1} << tree_.format.output_bits();
     if (host > output || change.range.size > output - host)
@@ -89,7 +111,7 @@ class Planner {
   auto fits(const Mapping& change) const {
     auto const skew = change.host.raw() - change.range.begin.raw();
     auto const top = tree_.format.top_leaf(change.attr);
-    return [this, skew, top](Level level) { return level <= top && (skew & (geometry_.span(level) - 1)) == 0; };
+    return [this, skew, top](Level level) { return level <= top && (skew & (geometry().span(level) - 1)) == 0; };
   }
 
   // ---- tables that will be built where there is none ----
@@ -97,7 +119,7 @@ class Planner {
   /// Below one slot that is wholly covered.
   template <class Fits>
   Count whole(Level level, Fits fits) const {
-    return fits(level) ? 0 : 1 + geometry_.entries(level - 1) * whole(level - 1, fits);
+    return fits(level) ? 0 : 1 + geometry().entries(level - 1) * whole(level - 1, fits);
   }
   /// One table at `level` and what is below it, when only `part` of it is asked for.
   template <class Fits>
@@ -107,8 +129,8 @@ class Planner {
   /// The sum over the slots of `part` at `level`: arithmetic for those wholly covered, `edge` for at most two others.
   template <class Fits, class Edge>
   Count over(Level level, GuestRange part, Fits fits, Edge edge) const {
-    auto const span = geometry_.span(level);
-    auto const head = geometry_.slot(part.begin, level);
+    auto const span = geometry().span(level);
+    auto const head = geometry().slot(part.begin, level);
     if (part == head) return whole(level, fits);
     if (head.contains(part)) return edge(part);
     Count sum = 0;
@@ -122,7 +144,22 @@ class Planner {
       sum += edge(GuestRange{part.end(), rest});
     }
     if (part.size == 0) return sum;
-    return sum + (part.size >> geometry_.shift(level)) * whole(level, fits);
+    return sum + (part.size >> geometry().shift(level)) * whole(level, fits);
+  }
+
+  /// Of the tables that a mapping from `begin` on will need, those that one up to `last`, before it, needs too.
+  Count shared(GuestPhys last, GuestPhys begin) const {
+    auto place = tree_.top();
+    for (;;) {
+      auto const slot = tree_.slot(place, begin);
+      Entry const e = tree_.load(slot);
+      if (tree_.meaning(slot.level, e) != Kind::table) break;
+      place = tree_.below(slot, e);
+    }
+    Count tables = 0;
+    while (place.level > tables && geometry().slot(begin, place.level - static_cast<Level>(tables)).contains(last))
+      ++tables;
+    return tables;
   }
 
   // ---- over what is there ----
@@ -178,7 +215,6 @@ class Planner {
   }
 
   const Tree& tree_;
-  const Geometry& geometry_;
 };
 
 }  // namespace slat::detail

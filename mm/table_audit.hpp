@@ -14,14 +14,14 @@ class TableAudit {
   explicit TableAudit(Tree& tree) : tree_{tree} {}
 
   Audit run() {
-    Audit const found = check(tree_.root, tree_.geometry.root, GuestPhys{0}, true);
-    unmark(tree_.root, tree_.geometry.root);
+    Audit const found = check(tree_.root, tree_.geometry().root, GuestPhys{0}, true);
+    unmark(tree_.root, tree_.geometry().root);
     return found;
   }
 
  private:
   Audit check(HostPhys table, Level level, GuestPhys begin, bool live) {
-    auto const& geometry = tree_.geometry;
+    auto const geometry = tree_.geometry();
     GuestRange const span{begin, geometry.span(level) * geometry.entries(level)};
     if (!owns(table)) return {Flaw::table_foreign, span, table.raw()};
     auto& word = tree_.word(table);
@@ -70,7 +70,7 @@ class TableAudit {
     tree_.word(table) &= ~Word::visited;
     if (level == 0) return;
     Entry* const entries = tree_.frames->view(table);
-    for (std::size_t i = 0; i != tree_.geometry.entries(level); ++i)
+    for (std::size_t i = 0; i != tree_.geometry().entries(level); ++i)
       if (tree_.meaning(level, entries[i]) == Kind::table)
         unmark(tree_.format.address(level, tree_.mended(level, entries[i])), level - 1);
   }
@@ -78,15 +78,15 @@ class TableAudit {
   /// Whether a word is that of a live table at all. Whoever else has the frame, the source itself when it is free, may
   /// keep a link in it, in which audit()'s bit is not audit()'s.
   bool is_count(std::uint64_t word) const {
-    return (word & ~(Word::visited | Word::broken_below)) <= tree_.geometry.root_bytes() / sizeof(Entry);
+    return (word & ~(Word::visited | Word::broken_below)) <= tree_.geometry().root_bytes() / sizeof(Entry);
   }
   /// Of root tables that lie side by side only the first has the word.
   bool inside_root(HostPhys table) const {
-    return table > tree_.root && table - tree_.root < tree_.geometry.root_bytes();
+    return table > tree_.root && table - tree_.root < tree_.geometry().root_bytes();
   }
 
   bool owns(HostPhys table) const {
-    if (!table.aligned_to(tree_.geometry.table_bytes())) return false;
+    if (!table.aligned_to(tree_.geometry().table_bytes())) return false;
     if constexpr (requires { tree_.frames->owns(table); })
       return tree_.frames->owns(table);
     else

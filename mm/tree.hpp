@@ -14,6 +14,7 @@
 #include <slat/mm/frame_list.hpp>
 #include <slat/mm/live_access.hpp>
 #include <slat/mm/owed.hpp>
+#include <slat/mm/recast.hpp>
 #include <slat/mm/stale.hpp>
 #include <slat/mm/walk.hpp>
 
@@ -29,6 +30,14 @@ enum class Step : std::uint8_t {
 constexpr bool changes_size_only(Step step) { return step == Step::divide || step == Step::unite; }
 constexpr bool carries_age(Step step) { return step == Step::recast || step == Step::divide; }
 
+/// The live tables of levels 0 and 1 around `at`: whoever unlinks a table says nowhere.
+struct Near {
+  static constexpr GuestPhys nowhere{~std::uint64_t{0}};
+  GuestPhys at = nowhere;
+  HostPhys pages{}, above{};
+  std::uint64_t no_page_bits;  // those that are clear in the address of every page
+};
+
 /// State and slot primitives of one PageTable. The writer's, but for what Walk has.
 template <TableFormat F, FrameSource Frames, InvalidationHook Hook>
 class Tree : public Walk<F, Frames> {
@@ -40,7 +49,9 @@ class Tree : public Walk<F, Frames> {
   using Walk::word;
 
   Tree(F format_of_entries, Frames& source, Hook user_hook, HostPhys root_table)
-      : Walk{std::move(format_of_entries), source, root_table}, hook{std::move(user_hook)} {}
+      : Walk{std::move(format_of_entries), source, root_table}, hook{std::move(user_hook)} {
+    near.no_page_bits = ~(geometry().input_size() - geometry().page_size());
+  }
 
   Hook hook;
 
@@ -51,23 +62,69 @@ class Tree : public Walk<F, Frames> {
   Owed* owed = nullptr;          // page sources to pay then
   unsigned edits = 0;            // open scopes; the outermost settles
   unsigned breaks = 0;           // slots broken by this call since it last settled
+  Near near;                     // where the last walk for a page was
+  Attributes<F> attributes;      // of the last page that was mapped
+  Recast<F> recasting_page;      // what became of the last page that was recast alone
+  Recast<F> recasting;           // and of the last leaf beside others
   bool in_hook = false;
+  bool mends = false;  // slots wait, broken, for the invalidation
   bool unpublished = false;
   bool ever_linked = false;  // so hardware that has the root may have found something in it
 
   // ---- slots ----
 
   /// Writes `next` (0, or a valid entry) into `slot`, by the step that hardware allows, and notes what is owed for it.
-  void put(const Slot& slot, Entry next, Step step) {
+  /// `has`: the A/D marks that are in `next` already.
+  void put(const Slot& slot, Entry next, Step step, Age has = {}) {
     Entry const old = load(slot);
     if (!slot.live)
-      put_aside(slot, old, next, step);
+      put_aside(slot, old, next, step, has);
     else if (old == 0 || broken(slot.level, old))
-      fill(slot, old, next, step);
+      fill(slot, old, next, step, has);
     else
-      change(slot, old, next, step);
+      change(slot, old, next, step, has);
     if (old == 0 && next != 0) ++word(slot.table);
     if (old != 0 && next == 0) --word(slot.table);
+  }
+
+  // ---- what no more than a store can be wanted for ----
+
+  /// From nothing to a leaf, in a live table, where the edit owes nothing yet.
+  void give(const Slot& slot, Entry leaf) {
+    Live::store(*frames, slot.entry, leaf);
+    ++word(slot.table);
+    if (edits != 0) [[unlikely]]
+      unpublished = true;
+    else
+      tell_of_stores();
+  }
+  /// From a leaf to nothing, in a live table. False, and nothing is done, if that would empty the table.
+  [[gnu::always_inline]] bool take_away(const Slot& slot) {
+    auto& used = word(slot.table);
+    if ((used & Word::count) == 1) return false;
+    Live::store(*frames, slot.entry, 0);
+    --used;
+    owe_at_once(slot, false);
+    return true;
+  }
+  /// Puts `table`, which was made of the leaf `block` in `slot`.
+  void divide(const Slot& slot, Entry block, HostPhys table) {
+    put(slot, format.table(slot.level, table), Step::divide, format.age(slot.level, block));
+  }
+
+  /// put(..., Step::recast) for a page `e` which `recasting_page` is about. False, and nothing is done, if hardware was
+  /// faster.
+  [[gnu::always_inline]] bool recast_page(const Slot& slot, Entry e) {
+    auto const& known = recasting_page;
+    if (known.change() == 0) return true;
+    if (!store_recast(slot.entry, e, e ^ known.change())) return false;
+    if (known.debt() != Debt::none)
+      owe_at_once(slot, known.debt() == Debt::rights);
+    else if (edits != 0)
+      unpublished = true;
+    else
+      tell_of_stores();
+    return true;
   }
 
   /// put(..., Step::recast) for many leaves, where a store is all that each of them wants. Returns how many bytes of
@@ -75,47 +132,24 @@ class Tree : public Walk<F, Frames> {
   /// part, that holds neither a leaf nor nothing, or that must break.
   std::uint64_t recast(const Slot& first, GuestRange range, const Attr& attr) {
     auto const level = first.level;
-    auto const covered = range.begin == first.span.begin && first.live ? range.size / first.span.size : 0;
-    auto const all_but_address = ~format.address_bits(level);
-    bool const hardware_marks = format.hardware_age() != Age{};
-    // Leaves beside each other are mostly alike: what is found out about one holds for those that follow.
-    Entry known = ~Entry{0};
-    Entry change = 0;
-    Debt debt = Debt::none;
+    auto const shift = geometry().shift(level);
+    auto const covered = range.begin == first.span.begin && first.live ? range.size >> shift : 0;
     Entry* slot = first.entry;
     Entry* const end = slot + covered;
-    Entry* owed_from = slot;
-    auto const address = [&](const Entry* of) {
-      return range.begin + static_cast<std::uint64_t>(of - first.entry) * first.span.size;
-    };
-    auto const owe_run = [&] {
-      if (debt == Debt::none) return;
-      stale.add(GuestRange::between(address(owed_from), address(slot)), level, false, debt == Debt::rights);
-    };
     while (slot != end) {
-      Entry e = load(slot);
-      if ((e & all_but_address) != known) {
-        auto const next = recast_of(level, e, attr);
-        if (!next) break;
-        if (next->debt != debt) {
-          owe_run();
-          debt = next->debt;
-          owed_from = slot;
-        }
-        known = e & all_but_address;
-        change = e ^ next->entry;
-        if (change != 0) unpublished = true;
+      Entry const e = load(slot);
+      if (e == 0) {
+        ++slot;
+        continue;
       }
-      if (change != 0) {
-        if (!hardware_marks)
-          Live::store(*frames, slot, e ^ change);
-        else if (!Live::compare_exchange(*frames, slot, e, e ^ change))
-          continue;
-      }
-      ++slot;
+      if (!recasting.covers(format, level, e, attr)) break;
+      auto const from = slot;
+      slot = recast_alike(slot, end);
+      if (slot == from) continue;  // hardware was faster
+      auto const begin = range.begin + (static_cast<std::uint64_t>(from - first.entry) << shift);
+      owe_recast({begin, static_cast<std::uint64_t>(slot - from) << shift}, level);
     }
-    owe_run();
-    return address(slot) - range.begin;
+    return static_cast<std::uint64_t>(slot - first.entry) << shift;
   }
 
   /// Whether `next` may only follow a live `old` by way of broken, an invalidation, and mending. Beside what the format
@@ -127,7 +161,7 @@ class Tree : public Walk<F, Frames> {
     if (tables && !changes_size_only(step)) return true;
     if (format.swap(slot.level, old, next) == Swap::break_) return true;
     if (from_table && (word(format.address(slot.level, old)) & Word::broken_below) != 0) return true;
-    if (!tables && same_translation(slot.level, old, next)) return false;
+    if (!tables && same_translation(format, slot.level, old, next)) return false;
     return (changes_size_only(step) ? stale_before : stale).overlaps(slot.span);
   }
 
@@ -154,14 +188,14 @@ class Tree : public Walk<F, Frames> {
   /// Gives back at once what hardware never saw.
   void release_subtree(HostPhys table, Level level) {
     this->each_table_below(table, level, [&](Entry e) { release_subtree(format.address(level, e), level - 1); });
-    frames->release(table, geometry.table_bytes());
+    frames->release(table, geometry().table_bytes());
   }
 
   // ---- edits ----
 
   /// Remembers, at the start of a call, what earlier calls of the same edit owe.
   void begin_call() {
-    if (!stale.empty()) stale_before = stale;
+    if (!stale.empty() || !stale_before.empty()) stale_before = stale;
     breaks = 0;
   }
 
@@ -170,33 +204,55 @@ class Tree : public Walk<F, Frames> {
     if (in_hook) return;  // a call from inside the hook was refused: it owes nothing
     if (unpublished) publish();
     if (!stale.empty()) {
-      in_hook = true;
-      hook(root, std::as_const(stale));
-      in_hook = false;
-      if ((word(root) & Word::broken_below) != 0) {
-        mend(root, geometry.root);
+      tell_of_stale();
+      if (mends) {
+        mend(this->top(), {GuestPhys{0}, geometry().input_size()});
         publish();
+        mends = false;
+        breaks = 0;
       }
+      stale.clear();
+      stale_before.clear();
     }
     if (!unlinked.empty() || owed != nullptr) {
       wait_for_readers();
-      unlinked.release_all(*frames, geometry.table_bytes());
+      unlinked.release_all(*frames, geometry().table_bytes());
       Owed::pay_all(owed);
     }
-    stale.clear();
-    stale_before.clear();
-    breaks = 0;
   }
 
   void publish() {
     ever_linked = true;
-    in_hook = true;
-    hook.publish();
-    in_hook = false;
     unpublished = false;
+    tell_of_stores();
   }
 
  private:
+  void tell_of_stores() {
+    in_hook = true;
+    hook.publish();
+    in_hook = false;
+  }
+  void tell_of_stale() {
+    in_hook = true;
+    hook(root, std::as_const(stale));
+    in_hook = false;
+  }
+
+  /// The debt for one live slot, paid at once if nothing else can be owed.
+  [[gnu::always_inline]] void owe_at_once(const Slot& slot, bool only_rights) {
+    if (edits != 0) [[unlikely]] {
+      unpublished = true;
+      stale.add(slot.span, slot.level, false, only_rights);
+      return;
+    }
+    tell_of_stores();
+    stale.set(slot.span, slot.level, false, only_rights);
+    tell_of_stale();
+    stale.clear();
+  }
+  using Debt = typename Recast<F>::Debt;
+
   void wait_for_readers() {
     if constexpr (requires { hook.wait_for_readers(); }) {
       in_hook = true;
@@ -205,39 +261,57 @@ class Tree : public Walk<F, Frames> {
     }
   }
 
-  enum class Debt : std::uint8_t { none, rights, all };
-  struct Recast {
-    Entry entry;
-    Debt debt;
-  };
-  /// What becomes of `e`, a live leaf or nothing, if it may become that by a store, whatever the edit owes.
-  std::optional<Recast> recast_of(Level level, Entry e, const Attr& attr) const {
-    if (e == 0) return Recast{0, Debt::none};
-    if (format.kind(level, e) != Kind::leaf) return {};
-    Entry const next = format.recast(level, e, attr);
-    bool const rights = same_translation(level, e, next);
-    auto const demand = format.swap(level, e, next);
-    if (demand == Swap::break_ || (format.can_break() && !rights)) return {};
-    return Recast{next, demand == Swap::free ? Debt::none : rights ? Debt::rights : Debt::all};
+  /// False, with `e` as it is now, when hardware was faster.
+  bool store_recast(Entry* slot, Entry& e, Entry next) {
+    if (format.hardware_age() != Age{}) return Live::compare_exchange(*frames, slot, e, next);
+    Live::store(*frames, slot, next);
+    return true;
   }
-
-  bool same_translation(Level level, Entry old, Entry next) const {
-    return format.address(level, old) == format.address(level, next) &&
-           format.attr(level, old).memory == format.attr(level, next).memory;
+  void owe_recast(GuestRange range, Level level) {
+    if (recasting.debt() != Debt::none) stale.add(range, level, false, recasting.debt() == Debt::rights);
+  }
+  /// Recasts leaves from `slot` on as long as they are like the one that `recasting` is about, which the first is, and
+  /// returns where they end.
+  Entry* recast_alike(Entry* slot, Entry* end) {
+    auto const known = recasting;
+    if (known.change() == 0) {
+      while (slot != end && known.alike(load(slot))) ++slot;
+      return slot;
+    }
+    if (format.hardware_age() == Age{}) {
+      // Four at a time: one branch for all of them is what keeps up with the stores.
+      Entry const next = known.like() ^ known.change();
+      for (; end - slot >= 4; slot += 4) {
+        Entry const a = load(slot) ^ known.like(), b = load(slot + 1) ^ known.like();
+        Entry const c = load(slot + 2) ^ known.like(), d = load(slot + 3) ^ known.like();
+        if (!known.alike_apart(a | b | c | d)) break;
+        Live::store(*frames, slot, a ^ next);
+        Live::store(*frames, slot + 1, b ^ next);
+        Live::store(*frames, slot + 2, c ^ next);
+        Live::store(*frames, slot + 3, d ^ next);
+      }
+    }
+    while (slot != end) {
+      Entry e = load(slot);
+      if (!known.alike(e)) break;
+      if (store_recast(slot, e, e ^ known.change())) ++slot;
+    }
+    unpublished = true;
+    return slot;
   }
 
   /// `next` with the A/D marks that the leaf `old` has by now.
-  Entry carried(const Slot& slot, Entry old, Entry next, Step step) {
+  Entry carried(const Slot& slot, Entry old, Entry next, Step step, Age has) {
     if (!carries_age(step) || next == 0 || old == 0) return next;
     Age const age = format.age(slot.level, mended(slot.level, old));
     if (step == Step::recast) return format.aged(slot.level, next, age);
-    age_subtree(format.address(slot.level, next), slot.level - 1, age);
+    if ((has | age) != has) age_subtree(format.address(slot.level, next), slot.level - 1, age);
     return next;
   }
   /// Only for tables that hardware has not seen.
   void age_subtree(HostPhys table, Level level, Age age) {
     Entry* const entries = frames->view(table);
-    for (std::size_t i = 0; i != geometry.entries(level); ++i) {
+    for (std::size_t i = 0; i != geometry().entries(level); ++i) {
       Kind const kind = meaning(level, entries[i]);
       if (kind == Kind::leaf) entries[i] = format.aged(level, entries[i], age);
       if (kind == Kind::table) age_subtree(format.address(level, entries[i]), level - 1, age);
@@ -245,14 +319,14 @@ class Tree : public Walk<F, Frames> {
   }
 
   // Nothing is live here: stores are plain and owe nothing, and a table that goes was never linked.
-  void put_aside(const Slot& slot, Entry old, Entry next, Step step) {
-    *slot.entry = carried(slot, old, next, step);
+  void put_aside(const Slot& slot, Entry old, Entry next, Step step, Age has) {
+    *slot.entry = carried(slot, old, next, step, has);
     if (meaning(slot.level, old) == Kind::table) release_subtree(format.address(slot.level, old), slot.level - 1);
   }
 
   // From absent or broken, in a live table. Where the edit owes an invalidation the entry waits for it, broken.
-  void fill(const Slot& slot, Entry old, Entry next, Step step) {
-    next = carried(slot, old, next, step);
+  void fill(const Slot& slot, Entry old, Entry next, Step step, Age has) {
+    next = carried(slot, old, next, step, has);
     bool const waits = next != 0 && format.can_break() && (old != 0 || stale.overlaps(slot.span));
     Live::store(*frames, slot.entry, waits ? format.broken(next) : next);
     unpublished = true;
@@ -261,7 +335,7 @@ class Tree : public Walk<F, Frames> {
   }
 
   // From a live entry.
-  void change(const Slot& slot, Entry old, Entry next, Step step) {
+  void change(const Slot& slot, Entry old, Entry next, Step step, Age has) {
     bool const from_table = format.kind(slot.level, old) == Kind::table;
     if (next == 0) {
       Live::store(*frames, slot.entry, 0);
@@ -270,7 +344,7 @@ class Tree : public Walk<F, Frames> {
       // The exchange returns the last A/D marks that hardware could set.
       Entry const waiting = format.broken(next);
       old = Live::exchange(*frames, slot.entry, waiting);
-      Entry const aged = format.broken(carried(slot, old, next, step));
+      Entry const aged = format.broken(carried(slot, old, next, step, has));
       if (aged != waiting) Live::store(*frames, slot.entry, aged);
       owe(slot, from_table, false);
       mark_path(slot);
@@ -278,14 +352,14 @@ class Tree : public Walk<F, Frames> {
     } else {
       Entry const wanted = next;
       if (format.hardware_age() == Age{}) {
-        next = carried(slot, old, wanted, step);
+        next = carried(slot, old, wanted, step, has);
         Live::store(*frames, slot.entry, next);
       } else {
-        do next = carried(slot, old, wanted, step);
+        do next = carried(slot, old, wanted, step, has);
         while (!Live::compare_exchange(*frames, slot.entry, old, next));
       }
       if (format.swap(slot.level, old, next) != Swap::free)
-        owe(slot, from_table, !from_table && step == Step::recast && same_translation(slot.level, old, next));
+        owe(slot, from_table, !from_table && step == Step::recast && same_translation(format, slot.level, old, next));
     }
     unpublished = true;
     if (from_table) unlink_subtree(format.address(slot.level, old), slot.level - 1);
@@ -296,17 +370,19 @@ class Tree : public Walk<F, Frames> {
   }
 
   void mark_path(const Slot& slot) {
+    mends = true;
     auto table = root;
-    for (Level level = geometry.root;; --level) {
+    for (Level level = geometry().root;; --level) {
       word(table) |= Word::broken_below;
       if (level == slot.level) return;
-      table = format.address(level, load(frames->view(table) + geometry.index(slot.span.begin, level)));
+      table = format.address(level, load(frames->view(table) + geometry().index(slot.span.begin, level)));
     }
   }
 
   // Cached table pointers may still lead into these: they wait for the invalidation. What hangs below a broken slot was
   // never linked, and does not.
   void unlink_subtree(HostPhys table, Level level) {
+    near.at = Near::nowhere;
     this->each_table_below(table, level, [&](Entry e) {
       if (broken(level, e))
         release_subtree(format.address(level, e), level - 1);
@@ -316,20 +392,26 @@ class Tree : public Walk<F, Frames> {
     unlinked.push(*frames, table);
   }
 
-  void mend(HostPhys table, Level level) {
-    word(table) &= ~Word::broken_below;
-    Entry* const entries = frames->view(table);
-    for (std::size_t i = 0; i != geometry.entries(level); ++i) {
-      Entry const e = load(entries + i);
-      if (e == 0) continue;
-      if (broken(level, e)) {
-        Live::store(*frames, entries + i, format.mended(e));
-        unpublished = true;
-      } else if (level != 0 && format.kind(level, e) == Kind::table) {
-        auto const below = format.address(level, e);
-        if ((word(below) & Word::broken_below) != 0) mend(below, level - 1);
-      }
-    }
+  // Every slot that waits lies in what is stale, and marks lead to it.
+  void mend(Place place, GuestRange span) {
+    word(place.table) &= ~Word::broken_below;
+    auto const mend_in = [&](GuestRange part) {
+      this->each(place, part, [&](const Slot& slot, Entry e, GuestRange) {
+        if (broken(slot.level, e)) {
+          Live::store(*frames, slot.entry, format.mended(e));
+          unpublished = true;
+        } else if (is_marked(slot, e)) {
+          mend(this->below(slot, e), slot.span);
+        }
+        return true;
+      });
+    };
+    if (stale.everything()) return mend_in(span);
+    for (auto const& known : stale.ranges()) mend_in(span.clamp_to(known.range));
+  }
+  bool is_marked(const Slot& slot, Entry e) const {
+    if (format.kind(slot.level, e) != Kind::table) return false;
+    return (word(format.address(slot.level, e)) & Word::broken_below) != 0;
   }
 };
 

@@ -38,12 +38,14 @@ template <TableFormat F, FrameSource Frames>
 class Walk {
  public:
   Walk(F format_of_entries, Frames& source, HostPhys root_table)
-      : format{std::move(format_of_entries)}, geometry{format.geometry()}, frames{&source}, root{root_table} {}
+      : format{std::move(format_of_entries)}, frames{&source}, root{root_table} {}
 
   F format;
-  Geometry geometry;
   Frames* frames;
   HostPhys root;
+
+  /// Asked for again and again: what is constant in a format is constant in its walks.
+  Geometry geometry() const { return format.geometry(); }
 
   Entry load(Entry* slot) const { return LiveAccess<Frames>::load(*frames, slot); }
   Entry load(const Slot& slot) const { return slot.live ? load(slot.entry) : *slot.entry; }
@@ -56,15 +58,17 @@ class Walk {
   /// What a slot holds, or will hold when it is mended: never Kind::broken.
   Kind meaning(Level level, Entry e) const { return e == 0 ? Kind::absent : format.kind(level, mended(level, e)); }
 
-  Place top() const { return {root, geometry.root, true}; }
+  Place top() const { return {root, geometry().root, true}; }
   /// The table that `e`, a table in `slot`, leads to or will lead to.
   Place below(const Slot& slot, Entry e) const {
     return {format.address(slot.level, e), slot.level - 1, slot.live && !broken(slot.level, e)};
   }
+  Entry* entry(Place place, GuestPhys at) const {
+    return frames->view(place.table) + geometry().index(at, place.level);
+  }
   /// The slot of `place` that translates `at`.
   Slot slot(Place place, GuestPhys at) const {
-    return {place.table, place.level, geometry.slot(at, place.level),
-            frames->view(place.table) + geometry.index(at, place.level), place.live};
+    return {place.table, place.level, geometry().slot(at, place.level), entry(place, at), place.live};
   }
 
   /// Where a change of `range` begins: the lowest live table that holds all of it, in more than one slot or in a part
@@ -80,7 +84,7 @@ class Walk {
     auto place = top();
     auto kept = place;
     while (descend(place, range))
-      if (used(place.table) > (range.size >> geometry.shift(place.level)) + 2) kept = place;
+      if (used(place.table) > (range.size >> geometry().shift(place.level)) + 2) kept = place;
     return kept;
   }
 
@@ -104,7 +108,7 @@ class Walk {
   void each_table_below(HostPhys table, Level level, Body body) const {
     if (level == 0) return;
     Entry* const entries = frames->view(table);
-    for (std::size_t i = 0; i != geometry.entries(level); ++i)
+    for (std::size_t i = 0; i != geometry().entries(level); ++i)
       if (Entry const e = load(entries + i); meaning(level, e) == Kind::table) body(e);
   }
 
@@ -117,11 +121,11 @@ class Walk {
  private:
   /// To the live table below the slot of which `range` is a part, and not the whole.
   bool descend(Place& place, GuestRange range) const {
-    auto const shift = geometry.shift(place.level);
+    auto const shift = geometry().shift(place.level);
     bool const in_one_slot = (range.begin.raw() ^ range.last().raw()) >> shift == 0;
     if (place.level == 0 || !in_one_slot || range.size >> shift != 0) return false;
-    Entry const e = load(frames->view(place.table) + geometry.index(range.begin, place.level));
-    if (e == 0 || format.kind(place.level, e) != Kind::table) return false;
+    Entry const e = load(entry(place, range.begin));
+    if (format.kind(place.level, e) != Kind::table) return false;
     place = {format.address(place.level, e), place.level - 1, true};
     return true;
   }
