@@ -31,7 +31,8 @@ void run(const slat::bench::RowEntry& entry) {
 
 int main(int argc, char** argv) {
   auto rows = slat::bench::table_rows();
-  for (auto& row : slat::bench::region_rows()) rows.push_back(std::move(row));
+  for (auto& row : slat::bench::region_rows())
+    if (!row.large) rows.push_back(std::move(row));
   if (argc > 1 && std::string_view{argv[1]} == "--list") {
     for (auto const& row : rows) std::puts(row.title.c_str());
     return 0;

@@ -182,6 +182,7 @@ std::vector<RowEntry> region_rows() {
                                    std::uint64_t target) {
     rows.push_back({std::string{what} + ", " + size.name + " areas", queries_of(size.n), target,
                     [n = size.n] { return std::make_unique<Kind>(n); }});
+    rows.back().large = size.n > 65536;
   };
   for (auto const& size : sizes)
     add(std::in_place_type<FindOneByOne>, "G13 find, dependent", size, size.find_one_by_one);

@@ -42,6 +42,7 @@ struct RowEntry {
 
   std::uint64_t instructions = 0;  // at most so many a unit, where that is a target too
   std::optional<Facts> exact{};    // what a turn must have done, if the row promises that
+  bool large = false;              // takes long to set up: not for a quick run, and not counted by callgrind
 };
 
 std::vector<RowEntry> table_rows();
