@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <cstdint>
+
 #include <slat/mm/stale.hpp>
 
 namespace slat {
@@ -70,6 +73,79 @@ TEST(Stale, OnlyRightsShrankUntilAnythingElseIsOwed) {
   stale.clear();
   stale.add(pages(0, 1), 0, false, true);
   EXPECT_TRUE(stale.only_rights_shrank());
+}
+
+// Page after page is one range, but only after the highest, and only of its kind.
+TEST(Stale, WhatFollowsTheLastRangeMayReachTheNext) {
+  Stale stale;
+  stale.add(pages(8, 1), 0, false, false);
+  stale.add(pages(4, 1), 0, false, false);
+  for (auto const n : {5u, 6u, 7u}) stale.add(pages(n, 1), 0, false, false);
+  ASSERT_EQ(stale.ranges().size(), 1u);
+  EXPECT_EQ(stale.ranges()[0].range, pages(4, 5));
+  stale.add(pages(9, 1), 0, false, true);
+  ASSERT_EQ(stale.ranges().size(), 1u);
+  EXPECT_EQ(stale.ranges()[0].range, pages(4, 6));
+  EXPECT_FALSE(stale.only_rights_shrank());
+}
+
+TEST(Stale, WhatFollowsTheLastRangeIsOfAnotherKind) {
+  Stale stale;
+  stale.add(pages(0, 1), 0, false, true);
+  stale.add(pages(1, 1), 0, true, true);
+  EXPECT_EQ(stale.ranges().size(), 2u);
+  EXPECT_TRUE(stale.tables());
+  stale.add(pages(2, 1), 1, true, false);
+  ASSERT_EQ(stale.ranges().size(), 2u);
+  EXPECT_EQ(stale.ranges()[1].range, pages(1, 2));
+  EXPECT_EQ(stale.ranges()[1].level, Stale::unknown_level);
+  EXPECT_FALSE(stale.only_rights_shrank());
+}
+
+TEST(Stale, WhatWasSetIsAllThatIsOwed) {
+  Stale stale;
+  for (std::uint64_t n = 0; n != Stale::capacity + 1; ++n) stale.add(pages(2 * n, 1), 1, true, false);
+  ASSERT_TRUE(stale.everything());
+  stale.set(pages(6, 1), 0, false, true);
+  ASSERT_EQ(stale.ranges().size(), 1u);
+  EXPECT_EQ(stale.ranges()[0].range, pages(6, 1));
+  EXPECT_EQ(stale.ranges()[0].level, 0u);
+  EXPECT_FALSE(stale.everything() || stale.tables() || stale.ranges()[0].tables);
+  EXPECT_TRUE(stale.only_rights_shrank());
+  stale.clear();
+  EXPECT_FALSE(stale.tables());
+  stale.add_everything(true);
+  EXPECT_TRUE(stale.everything() && stale.only_rights_shrank());
+  stale.add(pages(0, 1), 0, false, false);
+  EXPECT_FALSE(stale.only_rights_shrank());
+  stale.add_everything(true);
+  EXPECT_FALSE(stale.only_rights_shrank()) << "it never forgets";
+}
+
+// Beside a page by page account: random ranges, many of them page after page.
+TEST(Stale, NeverForgetsAndNeverOverlapsItself) {
+  std::uint64_t random = 1;
+  auto const below = [&random](std::uint64_t limit) {
+    random = random * 6364136223846793005u + 1442695040888963407u;
+    return (random >> 33) % limit;
+  };
+  for (auto round = 0; round != 300; ++round) {
+    Stale stale;
+    std::array<bool, 80> owed{};
+    std::uint64_t next = 0;
+    for (auto i = 0; i != 14; ++i) {
+      auto const first = below(2) == 0 && next < 60 ? next : below(60), count = 1 + below(4);
+      next = first + count;
+      stale.add(pages(first, count), static_cast<Level>(below(2)), below(4) == 0, false);
+      for (auto n = first; n != next; ++n) owed[n] = true;
+    }
+    if (stale.everything()) continue;
+    for (std::uint64_t n = 0; n != owed.size(); ++n) {
+      auto covered = 0;
+      for (auto const& known : stale.ranges()) covered += known.range.overlaps(pages(n, 1)) ? 1 : 0;
+      EXPECT_EQ(covered, owed[n] ? 1 : 0) << "page " << n << " of round " << round;
+    }
+  }
 }
 
 TEST(Stale, AListThatIsFullBecomesEverything) {
