@@ -234,6 +234,8 @@ class PageTable {
 
     friend class PageTable;
 
+    // The general way, which apply() takes for any change.
+
     template <class Change>
     Result<> reserve_for(const Change& change) {
       return reserve(SLAT_TRY(table_->frames_needed(change)), change.range);

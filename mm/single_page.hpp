@@ -37,12 +37,14 @@ class SinglePage {
     return tree_.recasting_page.knows(e, attr) && tree_.recast_page(slot, e);
   }
 
-  // The same for changes as values: in can() asked beforehand, for which it learns what it takes.
+  // The same for changes as values.
 
+  /// Whether the change is right, and wants no frame. What act() would lack for it is learnt.
   template <class Change>
   bool can(const Change& change) {
     return could(change) || (learn(change) && could(change));
   }
+  /// The change, if it can be done so. It need not: can() was true of a page that is now the last of its table.
   [[gnu::always_inline]] bool act(const Map& change) { return map(change.range, change.host, change.attr); }
   bool act(const Replace& change) { return map(change.range, change.host, change.attr); }
   bool act(const Unmap& change) { return unmap(change.range); }
@@ -82,9 +84,7 @@ class SinglePage {
   }
   bool could(const Replace& change) { return could(Map{change.range, change.host, change.attr}); }
   bool could(const Unmap& change) {
-    if (!is_near(change.range)) return false;
-    auto const slot = this->slot(change.range);
-    return tree_.format.kind(0, tree_.load(slot.entry)) == Kind::leaf && tree_.used(slot.table) != 1;
+    return is_near(change.range) && tree_.format.kind(0, tree_.load(slot(change.range).entry)) == Kind::leaf;
   }
   bool could(const Protect& change) {
     return is_near(change.range) && tree_.recasting_page.knows(tree_.load(slot(change.range).entry), change.attr);

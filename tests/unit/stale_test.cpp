@@ -148,6 +148,18 @@ TEST(Stale, NeverForgetsAndNeverOverlapsItself) {
   }
 }
 
+TEST(Stale, WhatWasClearedOwesNoTablesAndNoRights) {
+  Stale stale;
+  stale.add(pages(0, 1), 0, true, false);
+  ASSERT_TRUE(stale.tables());
+  stale.clear();
+  EXPECT_FALSE(stale.tables());
+  stale.set(pages(0, 1), 0, false, true);
+  ASSERT_TRUE(stale.only_rights_shrank());
+  stale.clear();
+  EXPECT_FALSE(stale.only_rights_shrank());
+}
+
 TEST(Stale, AListThatIsFullBecomesEverything) {
   Stale stale;
   for (std::uint64_t n = 0; n != Stale::capacity; ++n) stale.add(pages(2 * n, 1), 0, false, false);
