@@ -1,22 +1,13 @@
 #pragma once
 
-// The live tree: how one slot goes from one entry to the next while hardware looks on, and what the edit then owes.
-//
-//   edit:  stores ... ──► publish ──► hook ──► mend broken slots ──► publish ──► wait for readers ──► release frames
-//
-// A slot that must break is written `broken(next)`: invalid to hardware, and itself the note of what it will become.
-// The marks in the words beside the tables lead the mending.
+// The live tree: how one slot goes from one entry to the next while hardware looks on.
 
 #include <optional>
 #include <utility>
 
 #include <slat/mm/concepts.hpp>
-#include <slat/mm/frame_list.hpp>
-#include <slat/mm/live_access.hpp>
-#include <slat/mm/owed.hpp>
+#include <slat/mm/ledger.hpp>
 #include <slat/mm/recast.hpp>
-#include <slat/mm/stale.hpp>
-#include <slat/mm/walk.hpp>
 
 namespace slat::detail {
 
@@ -40,36 +31,25 @@ struct Near {
 
 /// State and slot primitives of one PageTable. The writer's, but for what Walk has.
 template <TableFormat F, FrameSource Frames, InvalidationHook Hook>
-class Tree : public Walk<F, Frames> {
-  using Walk = detail::Walk<F, Frames>;
+class Tree : public Ledger<F, Frames, Hook> {
+  using Ledger = detail::Ledger<F, Frames, Hook>;
   using Live = LiveAccess<Frames>;
 
  public:
-  using Walk::broken, Walk::format, Walk::frames, Walk::geometry, Walk::load, Walk::meaning, Walk::mended, Walk::root;
-  using Walk::word;
+  using Ledger::breaks, Ledger::edits, Ledger::stale, Ledger::stale_before, Ledger::unlinked, Ledger::unpublished;
+  using Ledger::broken, Ledger::format, Ledger::frames, Ledger::geometry, Ledger::load, Ledger::meaning, Ledger::mended;
+  using Ledger::word;
 
   Tree(F format_of_entries, Frames& source, Hook user_hook, HostPhys root_table)
-      : Walk{std::move(format_of_entries), source, root_table}, hook{std::move(user_hook)} {
+      : Ledger{std::move(format_of_entries), source, std::move(user_hook), root_table} {
     near.no_page_bits = ~(geometry().input_size() - geometry().page_size());
   }
 
-  Hook hook;
-
-  Stale stale;                   // what this edit owes
-  Stale stale_before;            // what it owed when the present call began
   FrameList* reserve = nullptr;  // of the transaction that is committing: planned for, not linked yet
-  FrameList unlinked;            // tables to release once the invalidation returned
-  Owed* owed = nullptr;          // page sources to pay then
-  unsigned edits = 0;            // open scopes; the outermost settles
-  unsigned breaks = 0;           // slots broken by this call since it last settled
   Near near;                     // where the last walk for a page was
   Attributes<F> attributes;      // of the last page that was mapped
   Recast<F> recasting_page;      // what became of the last page that was recast alone
   Recast<F> recasting;           // and of the last leaf beside others
-  bool in_hook = false;
-  bool mends = false;  // slots wait, broken, for the invalidation
-  bool unpublished = false;
-  bool ever_linked = false;  // so hardware that has the root may have found something in it
 
   // ---- slots ----
 
@@ -191,53 +171,8 @@ class Tree : public Walk<F, Frames> {
     frames->release(table, geometry().table_bytes());
   }
 
-  // ---- edits ----
-
-  /// Remembers, at the start of a call, what earlier calls of the same edit owe.
-  void begin_call() {
-    if (!stale.empty() || !stale_before.empty()) stale_before = stale;
-    breaks = 0;
-  }
-
-  /// Pays all debts, in the one order that is right.
-  void settle() {
-    if (in_hook) return;  // a call from inside the hook was refused: it owes nothing
-    if (unpublished) publish();
-    if (!stale.empty()) {
-      tell_of_stale();
-      if (mends) {
-        mend(this->top(), {GuestPhys{0}, geometry().input_size()});
-        publish();
-        mends = false;
-        breaks = 0;
-      }
-      stale.clear();
-      stale_before.clear();
-    }
-    if (!unlinked.empty() || owed != nullptr) {
-      wait_for_readers();
-      unlinked.release_all(*frames, geometry().table_bytes());
-      Owed::pay_all(owed);
-    }
-  }
-
-  void publish() {
-    ever_linked = true;
-    unpublished = false;
-    tell_of_stores();
-  }
-
  private:
-  void tell_of_stores() {
-    in_hook = true;
-    hook.publish();
-    in_hook = false;
-  }
-  void tell_of_stale() {
-    in_hook = true;
-    hook(root, std::as_const(stale));
-    in_hook = false;
-  }
+  using Ledger::mark_path, Ledger::owe, Ledger::tell_of_stale, Ledger::tell_of_stores;
 
   /// The debt for one live slot, paid at once if nothing else can be owed.
   [[gnu::always_inline]] void owe_at_once(const Slot& slot, bool only_rights) {
@@ -252,14 +187,6 @@ class Tree : public Walk<F, Frames> {
     stale.clear();
   }
   using Debt = typename Recast<F>::Debt;
-
-  void wait_for_readers() {
-    if constexpr (requires { hook.wait_for_readers(); }) {
-      in_hook = true;
-      hook.wait_for_readers();
-      in_hook = false;
-    }
-  }
 
   /// False, with `e` as it is now, when hardware was faster.
   bool store_recast(Entry* slot, Entry& e, Entry next) {
@@ -365,20 +292,6 @@ class Tree : public Walk<F, Frames> {
     if (from_table) unlink_subtree(format.address(slot.level, old), slot.level - 1);
   }
 
-  void owe(const Slot& slot, bool table, bool only_rights) {
-    stale.add(slot.span, table ? Stale::unknown_level : slot.level, table, only_rights);
-  }
-
-  void mark_path(const Slot& slot) {
-    mends = true;
-    auto table = root;
-    for (Level level = geometry().root;; --level) {
-      word(table) |= Word::broken_below;
-      if (level == slot.level) return;
-      table = format.address(level, load(frames->view(table) + geometry().index(slot.span.begin, level)));
-    }
-  }
-
   // Cached table pointers may still lead into these: they wait for the invalidation. What hangs below a broken slot was
   // never linked, and does not.
   void unlink_subtree(HostPhys table, Level level) {
@@ -390,28 +303,6 @@ class Tree : public Walk<F, Frames> {
         unlink_subtree(format.address(level, e), level - 1);
     });
     unlinked.push(*frames, table);
-  }
-
-  // Every slot that waits lies in what is stale, and marks lead to it.
-  void mend(Place place, GuestRange span) {
-    word(place.table) &= ~Word::broken_below;
-    auto const mend_in = [&](GuestRange part) {
-      this->each(place, part, [&](const Slot& slot, Entry e, GuestRange) {
-        if (broken(slot.level, e)) {
-          Live::store(*frames, slot.entry, format.mended(e));
-          unpublished = true;
-        } else if (is_marked(slot, e)) {
-          mend(this->below(slot, e), slot.span);
-        }
-        return true;
-      });
-    };
-    if (stale.everything()) return mend_in(span);
-    for (auto const& known : stale.ranges()) mend_in(span.clamp_to(known.range));
-  }
-  bool is_marked(const Slot& slot, Entry e) const {
-    if (format.kind(slot.level, e) != Kind::table) return false;
-    return (word(format.address(slot.level, e)) & Word::broken_below) != 0;
   }
 };
 
