@@ -4,6 +4,7 @@
 //
 //   Attr ram = rwx;   Attr uart = rw | Memory::device;   attr - Prot::w;   attr.allows(Prot::w)
 
+#include <bit>
 #include <cstdint>
 
 namespace slat {
@@ -37,14 +38,15 @@ enum class Memory : std::uint8_t {
 };
 constexpr bool is_device(Memory memory) { return memory == Memory::device || memory == Memory::device_strict; }
 
-/// The attributes of an area or of a leaf.
+/// The attributes of an area or of a leaf. Four bytes without padding, which are compared as one word.
 struct Attr {
   Prot prot = Prot::none;
   Memory memory = Memory::normal;
-  std::uint8_t software = 0;  // 0 to 3, kept in the entry for the user; hardware and slat ignore it
+  std::uint16_t software = 0;  // 0 to 3, kept in the entry for the user; hardware and slat ignore it
 
   constexpr bool allows(Prot want) const { return slat::allows(prot, want); }
-  friend constexpr bool operator==(Attr, Attr) = default;
+  constexpr std::uint32_t bits() const { return std::bit_cast<std::uint32_t>(*this); }
+  friend constexpr bool operator==(Attr a, Attr b) { return a.bits() == b.bits(); }
   friend constexpr Attr operator|(Attr a, Prot p) { return {a.prot | p, a.memory, a.software}; }
   friend constexpr Attr operator-(Attr a, Prot p) { return {a.prot - p, a.memory, a.software}; }
   friend constexpr Attr operator|(Attr a, Memory m) { return {a.prot, m, a.software}; }

@@ -9,25 +9,10 @@
 #include <optional>
 
 #include <slat/mm/changes.hpp>
+#include <slat/mm/fill.hpp>
 #include <slat/mm/tree.hpp>
 
 namespace slat::detail {
-
-/// Stores leaves side by side, each `size` further than the one before, in a table that hardware cannot see. One copy
-/// for all formats, four at a time: a CPU that stores twice a cycle does.
-[[gnu::noinline]] inline void fill(Entry* from, Entry* to, Entry leaf, std::uint64_t size) {
-  for (auto next = leaf + size; to - from >= 4; from += 4) {
-    from[0] = leaf;
-    from[1] = next;
-    leaf += 2 * size;
-    next += 2 * size;
-    from[2] = leaf;
-    from[3] = next;
-    leaf += 2 * size;
-    next += 2 * size;
-  }
-  for (; from != to; leaf += size) *from++ = leaf;
-}
 
 template <class Tree>
 class Committer {

@@ -89,6 +89,14 @@ class Ledger : public Walk<F, Frames> {
     in_hook = false;
   }
 
+  void wait_for_readers() {
+    if constexpr (requires { hook.wait_for_readers(); }) {
+      in_hook = true;
+      hook.wait_for_readers();
+      in_hook = false;
+    }
+  }
+
   void owe(const Slot& slot, bool table, bool only_rights) {
     stale.add(slot.span, table ? Stale::unknown_level : slot.level, table, only_rights);
   }
@@ -104,14 +112,6 @@ class Ledger : public Walk<F, Frames> {
   }
 
  private:
-  void wait_for_readers() {
-    if constexpr (requires { hook.wait_for_readers(); }) {
-      in_hook = true;
-      hook.wait_for_readers();
-      in_hook = false;
-    }
-  }
-
   // Every slot that waits lies in what is stale, and marks lead to it.
   void mend(Place place, GuestRange span) {
     word(place.table) &= ~Word::broken_below;

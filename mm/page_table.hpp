@@ -89,9 +89,9 @@ class PageTable {
   Result<> map_many(std::span<const Map> runs) {
     Transaction transaction{*this};
     SLAT_TRY(transaction.ready());
-    SLAT_TRY(transaction.plan(runs));
-    for (auto const& run : runs)
-      if (!page().map_planned(run)) transaction.commit(run);
+    auto const simple = SLAT_TRY(transaction.plan(runs));
+    page().give(runs.first(simple));
+    for (auto const& run : runs.subspan(simple)) transaction.commit(run);
     return {};
   }
   [[gnu::always_inline]] Result<> unmap(GuestRange range) {
@@ -125,7 +125,7 @@ class PageTable {
   }
   /// The same for map_many(runs).
   Result<std::uint64_t> frames_needed(std::span<const Map> runs) const {
-    return detail::Planner{tree_}.in_turn(runs, [](const Map&) { return false; });
+    return detail::Planner{tree_}.in_turn(runs, [](auto&) { return 0u; });
   }
 
   /// Reports each run of pages that were written (or accessed, as `what` says) to `sink(GuestRange)`, and clears the
@@ -212,11 +212,18 @@ class PageTable {
       if (table_->page().can(change)) return {};
       return reserve_for(change);
     }
-    /// For runs as map_many() takes them, to be committed one by one and in order.
-    Result<> plan(std::span<const Map> runs) {
-      auto const is_simple = [this](const Map& run) { return table_->page().can(run); };
-      auto const needed = SLAT_TRY((detail::Planner{tree()}.in_turn(runs, is_simple)));
-      return reserve(needed, runs.empty() ? GuestRange{} : runs.back().range);
+    /// For runs as map_many() takes them, to be committed one by one and in order. Returns how many, from the first on,
+    /// no more than a store is wanted for.
+    Result<std::size_t> plan(std::span<const Map> runs) {
+      std::size_t simple = 0;
+      auto const absent = [&](std::span<const Map> rest) {
+        auto const count = table_->page().absent(rest);
+        if (rest.size() == runs.size()) simple = count;
+        return count;
+      };
+      auto const needed = SLAT_TRY((detail::Planner{tree()}.in_turn(runs, absent)));
+      SLAT_TRY(reserve(needed, runs.empty() ? GuestRange{} : runs.back().range));
+      return simple;
     }
     /// Does what was planned.
     template <class Change>
@@ -315,7 +322,7 @@ class PageTable {
   detail::SinglePage<Tree> page() { return detail::SinglePage<Tree>{tree_}; }
   template <class Change>
   [[gnu::noinline]] Result<> not_at_once(const Change& change) {
-    return page().learn(change) && page().act(change) ? Result<>{} : apply(change);
+    return page().after_walk(change) ? Result<>{} : apply(change);
   }
 
   void destroy() {

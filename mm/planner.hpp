@@ -56,19 +56,22 @@ class Planner {
   }
 
   /// For mappings that ascend, as if each was made in turn: a table that two of them lie in is needed once. Those that
-  /// `is_simple` says yes to are right and need nothing.
-  template <class IsSimple>
-  Result<Count> in_turn(std::span<const Map> changes, IsSimple is_simple) const {
+  /// `simple(rest)` counts, from the first of the rest on, ascend, are right, and need nothing.
+  template <class Simple>
+  Result<Count> in_turn(std::span<const Map> rest, Simple simple) const {
     Count sum = 0;
-    GuestRange before{};
-    for (auto const& change : changes) {
+    for (GuestRange before{}; !rest.empty();) {
+      auto const& change = rest.front();
       if (!before.empty() && change.range.begin < before.end())
         return Error{Errc::invalid_param, Argument::start, change.range.begin.raw(), change.range, before};
-      if (!is_simple(change)) {
+      std::size_t done = simple(rest);
+      if (done == 0) {
         sum += SLAT_TRY((*this)(change));
         if (!before.empty()) sum -= shared(before.last(), change.range.begin);
+        done = 1;
       }
-      before = change.range;
+      before = rest[done - 1].range;
+      rest = rest.subspan(done);
     }
     return sum;
   }

@@ -16,12 +16,11 @@ bool same_translation(const F& format, Level level, Entry old, Entry next) {
 class AttrKey {
  public:
   constexpr AttrKey() = default;
-  constexpr explicit AttrKey(const Attr& a)
-      : bits_{std::uint32_t(a.prot) | std::uint32_t(a.memory) << 8 | std::uint32_t{a.software} << 16} {}
+  constexpr explicit AttrKey(const Attr& a) : bits_{a.bits()} {}
   friend constexpr bool operator==(AttrKey, AttrKey) = default;
 
  private:
-  std::uint32_t bits_ = ~std::uint32_t{0};
+  std::uint64_t bits_ = ~std::uint64_t{0};
 };
 
 /// The last attributes that a page was mapped with, and their leaf.
@@ -29,7 +28,8 @@ template <TableFormat F>
 class Attributes {
  public:
   /// Whether leaf() is the leaf for these.
-  bool know(HostPhys host, const Attr& attr) const { return AttrKey{attr} == attr_ && (host.raw() & no_address_) == 0; }
+  bool know(HostPhys host, const Attr& attr) const { return AttrKey{attr} == attr_ && fits(host); }
+  bool fits(HostPhys host) const { return (host.raw() & no_address_) == 0; }
   Entry leaf(HostPhys host) const { return leaf_ + host.raw(); }
 
   /// False, and nothing is known, where the format does not support them.

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <slat/mm/concepts.hpp>
+#include <slat/mm/fill.hpp>
 #include <slat/mm/ledger.hpp>
 #include <slat/mm/recast.hpp>
 
@@ -21,10 +22,10 @@ enum class Step : std::uint8_t {
 constexpr bool changes_size_only(Step step) { return step == Step::divide || step == Step::unite; }
 constexpr bool carries_age(Step step) { return step == Step::recast || step == Step::divide; }
 
-/// The live tables of levels 0 and 1 around `at`: whoever unlinks a table says nowhere.
+/// A live table of pages, and one of level 1, with an address that each is for: whoever unlinks a table says nowhere.
 struct Near {
   static constexpr GuestPhys nowhere{~std::uint64_t{0}};
-  GuestPhys at = nowhere;
+  GuestPhys at = nowhere, above_at = nowhere;
   HostPhys pages{}, above{};
   std::uint64_t no_page_bits;  // those that are clear in the address of every page
 };
@@ -39,6 +40,7 @@ class Tree : public Ledger<F, Frames, Hook> {
   using Ledger::breaks, Ledger::edits, Ledger::stale, Ledger::stale_before, Ledger::unlinked, Ledger::unpublished;
   using Ledger::broken, Ledger::format, Ledger::frames, Ledger::geometry, Ledger::load, Ledger::meaning, Ledger::mended;
   using Ledger::word;
+  using Debt = typename Recast<F>::Debt;
 
   Tree(F format_of_entries, Frames& source, Hook user_hook, HostPhys root_table)
       : Ledger{std::move(format_of_entries), source, std::move(user_hook), root_table} {
@@ -84,7 +86,47 @@ class Tree : public Ledger<F, Frames, Hook> {
     if ((used & Word::count) == 1) return false;
     Live::store(*frames, slot.entry, 0);
     --used;
-    owe_at_once(slot, false);
+    owe_at_once(slot.span, slot.level, false, false);
+    return true;
+  }
+  /// From a leaf to the same with other attributes. False, with `e` as it is now, when hardware was faster.
+  bool store_recast(Entry* slot, Entry& e, Entry next) {
+    if (format.hardware_age() != Age{}) return Live::compare_exchange(*frames, slot, e, next);
+    Live::store(*frames, slot, next);
+    return true;
+  }
+  /// From nothing to a table with one leaf, for the page at `at`. False, and nothing is done, where something is there,
+  /// or no frame is.
+  bool give_page(const Slot& above, GuestPhys at, Entry leaf) {
+    if (load(above.entry) != 0) return false;
+    auto const table = frames->allocate(geometry().table_bytes());
+    if (!table) return false;
+    if (table->raw() >> format.output_bits() != 0) {
+      frames->release(*table, geometry().table_bytes());
+      return false;
+    }
+    Entry* const entries = frames->view(*table);
+    detail::fill(entries, entries + geometry().entries(0), 0, 0);
+    entries[geometry().index(at, 0)] = leaf;
+    word(*table) = 1;
+    this->ever_linked = true;
+    give(above, format.table(above.level, *table));
+    return true;
+  }
+  /// From a table `pages` of one leaf to nothing, in a live table. False, and nothing is done, if that would empty the
+  /// table.
+  bool take_away_table(const Slot& above, HostPhys pages) {
+    auto& used = word(above.table);
+    if ((used & Word::count) == 1 && above.table != this->root) return false;
+    Live::store(*frames, above.entry, 0);
+    --used;
+    near.at = Near::nowhere;
+    if (owe_at_once(above.span, Stale::unknown_level, true, false)) {
+      this->wait_for_readers();
+      frames->release(pages, geometry().table_bytes());
+    } else {
+      unlinked.push(*frames, pages);
+    }
     return true;
   }
   /// Puts `table`, which was made of the leaf `block` in `slot`.
@@ -99,7 +141,7 @@ class Tree : public Ledger<F, Frames, Hook> {
     if (known.change() == 0) return true;
     if (!store_recast(slot.entry, e, e ^ known.change())) return false;
     if (known.debt() != Debt::none)
-      owe_at_once(slot, known.debt() == Debt::rights);
+      owe_at_once(slot.span, slot.level, false, known.debt() == Debt::rights);
     else if (edits != 0)
       unpublished = true;
     else
@@ -174,26 +216,20 @@ class Tree : public Ledger<F, Frames, Hook> {
  private:
   using Ledger::mark_path, Ledger::owe, Ledger::tell_of_stale, Ledger::tell_of_stores;
 
-  /// The debt for one live slot, paid at once if nothing else can be owed.
-  [[gnu::always_inline]] void owe_at_once(const Slot& slot, bool only_rights) {
+  /// The debt for one slot. True if it is paid at once: nothing else can be owed.
+  [[gnu::always_inline]] bool owe_at_once(GuestRange span, Level level, bool table, bool only_rights) {
     if (edits != 0) [[unlikely]] {
       unpublished = true;
-      stale.add(slot.span, slot.level, false, only_rights);
-      return;
+      stale.add(span, level, table, only_rights);
+      return false;
     }
     tell_of_stores();
-    stale.set(slot.span, slot.level, false, only_rights);
+    stale.set(span, level, table, only_rights);
     tell_of_stale();
     stale.clear();
-  }
-  using Debt = typename Recast<F>::Debt;
-
-  /// False, with `e` as it is now, when hardware was faster.
-  bool store_recast(Entry* slot, Entry& e, Entry next) {
-    if (format.hardware_age() != Age{}) return Live::compare_exchange(*frames, slot, e, next);
-    Live::store(*frames, slot, next);
     return true;
   }
+
   void owe_recast(GuestRange range, Level level) {
     if (recasting.debt() != Debt::none) stale.add(range, level, false, recasting.debt() == Debt::rights);
   }
@@ -295,7 +331,7 @@ class Tree : public Ledger<F, Frames, Hook> {
   // Cached table pointers may still lead into these: they wait for the invalidation. What hangs below a broken slot was
   // never linked, and does not.
   void unlink_subtree(HostPhys table, Level level) {
-    near.at = Near::nowhere;
+    near.at = near.above_at = Near::nowhere;
     this->each_table_below(table, level, [&](Entry e) {
       if (broken(level, e))
         release_subtree(format.address(level, e), level - 1);

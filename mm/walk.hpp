@@ -49,6 +49,7 @@ class Walk {
 
   Entry load(Entry* slot) const { return LiveAccess<Frames>::load(*frames, slot); }
   Entry load(const Slot& slot) const { return slot.live ? load(slot.entry) : *slot.entry; }
+  void store(Entry* slot, Entry next) const { LiveAccess<Frames>::store(*frames, slot, next); }
   std::uint64_t& word(HostPhys table) const { return frames->word(table); }
   std::uint64_t used(HostPhys table) const { return word(table) & Word::count; }
 

@@ -94,7 +94,7 @@ class Stage2 {
     auto prot = execution(e);
     if (e & s2ap_r) prot = prot | Prot::r;
     if (e & (s2ap_w | dirty_modifier | write_intent)) prot = prot | Prot::w;
-    return {prot, memory(e), static_cast<std::uint8_t>(e >> software_shift & 3)};
+    return {prot, memory(e), static_cast<std::uint16_t>(e >> software_shift & 3)};
   }
   /// Exactly what slat writes: so an entry with the contiguous bit, nT or an unused attribute is not.
   constexpr bool well_formed(Level l, Entry e) const {

@@ -95,7 +95,7 @@ class Ept {
     e = mended(e);
     auto prot = rights(e);
     if ((e & write_intent) != 0) prot = prot | Prot::w;
-    return {prot, memory(e), static_cast<std::uint8_t>(e >> software_shift & 3)};
+    return {prot, memory(e), static_cast<std::uint16_t>(e >> software_shift & 3)};
   }
   /// Exactly what slat writes, which is never a misconfiguration.
   constexpr bool well_formed(Level l, Entry e) const {

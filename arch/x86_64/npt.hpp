@@ -94,7 +94,7 @@ class Npt {
   }
   constexpr Entry address_bits(Level l) const { return output & ~Entry{0} << (12 + 9 * l); }
   constexpr Attr attr(Level l, Entry e) const {
-    return {rights(e), memory(l, e), static_cast<std::uint8_t>(e >> software_shift & 3)};
+    return {rights(e), memory(l, e), static_cast<std::uint16_t>(e >> software_shift & 3)};
   }
   /// Exactly what slat writes: so no reserved bit, and one spelling of each memory type.
   constexpr bool well_formed(Level l, Entry e) const {
