@@ -1,6 +1,6 @@
 // Times every row beside its limit, and tells of it.
 //
-//   measure FOLDER [--quick]
+//   measure FOLDER [--quick] [ROW...]    all rows, or those whose titles begin so
 //
 // FOLDER holds counts.txt, what `bench/instructions` found, and gets measure.json and measure.svg.
 
@@ -130,6 +130,11 @@ int main(int argc, char** argv) {
   if (argc < 2) return 2;
   std::string const folder = argv[1];
   auto const quick = argc > 2 && std::string_view{argv[2]} == "--quick";
+  std::vector<std::string_view> const chosen(argv + (quick ? 3 : 2), argv + argc);
+  auto const is_chosen = [&chosen](std::string_view title) {
+    return chosen.empty() ||
+           std::any_of(chosen.begin(), chosen.end(), [&](auto name) { return title.starts_with(name); });
+  };
   auto const counts = counted(folder + "/counts.txt");
   pin();
 
@@ -137,7 +142,7 @@ int main(int argc, char** argv) {
   std::vector<Finding> findings;
   for (auto const rows : {table_rows, region_rows, judged_rows})
     for (auto& row : rows()) {
-      if (quick && row.large) continue;
+      if ((quick && row.large) || !is_chosen(row.title)) continue;
       auto const known = counts.find(row.title);
       Finding finding;
       finding.instructions = known == counts.end() ? 0 : known->second;
