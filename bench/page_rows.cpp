@@ -1,5 +1,7 @@
 // One call for each page: G6, G7, G8, and what joins such calls, G21 and G22.
 
+#include <slat/mm/cursor.hpp>
+
 #include "limits.hpp"
 #include "loops.hpp"
 #include "parts.hpp"
@@ -59,10 +61,11 @@ class RandomPages final : public SinglePages {
   Shadow shadow_;
 };
 
-// G7: the same pages from first to last, beside a store each, or a load, a test and a store.
+// G7: the same pages from first to last, by a cursor or by calls; beside a store each, or a load, a test and a store.
 class PagesInTurn final : public SinglePages {
  public:
-  explicit PagesInTurn(Call call) : SinglePages{call, counted(pages), 520}, stored_{pages} {}
+  PagesInTurn(Call call, bool by_cursor)
+      : SinglePages{call, counted(pages), 520}, by_cursor_{by_cursor}, stored_{pages} {}
   void prepare() override {
     must(guest_.table().unmap(gib));
     if (call_ != Call::map) must(guest_.map(gib, 4_KiB));
@@ -75,8 +78,26 @@ class PagesInTurn final : public SinglePages {
     else
       store_each(stored_.begin(), stored_.end(), 0x8000'0037, 4_KiB);
   }
+  void subject() override {
+    if (!by_cursor_) return SinglePages::subject();
+    Cursor next{guest_.table(), guest_base};
+    switch (call_) {
+      case Call::map:
+        for (auto host = first_host(); host != first_host() + 1_GiB; host = host + 4_KiB) must(next.map(host, rwx));
+        break;
+      case Call::unmap:
+        for (std::uint32_t page = 0; page != pages; ++page) must(next.unmap());
+        break;
+      case Call::protect:
+        for (std::uint32_t page = 0; page != pages; ++page) must(next.protect(rx));
+        break;
+    }
+  }
 
  private:
+  static HostPhys first_host() { return Guest<Ept>::host({guest_base, 4_KiB}, 4_KiB); }
+
+  bool by_cursor_;
   Entries stored_;
 };
 
@@ -184,10 +205,17 @@ std::vector<RowEntry> page_rows() {
           Facts{.hook_calls = pages, .tables = 1, .barriers = pages},
       entry<RandomPages>("G6 protect a random page", pages, 4000, Call::protect) |
           Facts{.hook_calls = pages, .tables = 515, .barriers = pages},
-      entry<PagesInTurn>("G7 map the next page", pages, 6500, Call::map) | Facts{.tables = 515, .barriers = pages},
-      entry<PagesInTurn>("G7 unmap the next page", pages, 6500, Call::unmap) |
+      entry<PagesInTurn>("G7 map the next page, cursor", pages, 6500, Call::map, true) |
+          Facts{.tables = 515, .barriers = 1},
+      entry<PagesInTurn>("G7 unmap the next page, cursor", pages, 6500, Call::unmap, true) |
+          Facts{.hook_calls = 1, .tables = 1, .barriers = 1},
+      entry<PagesInTurn>("G7 protect the next page, cursor", pages, 6500, Call::protect, true) |
+          Facts{.hook_calls = 1, .tables = 515, .barriers = 1},
+      entry<PagesInTurn>("the same, map by calls", pages, 0, Call::map, false) |
+          Facts{.tables = 515, .barriers = pages},
+      entry<PagesInTurn>("the same, unmap by calls", pages, 0, Call::unmap, false) |
           Facts{.hook_calls = pages, .tables = 1, .barriers = pages},
-      entry<PagesInTurn>("G7 protect the next page", pages, 6500, Call::protect) |
+      entry<PagesInTurn>("the same, protect by calls", pages, 0, Call::protect, false) |
           Facts{.hook_calls = pages, .tables = 515, .barriers = pages},
       entry<SparsePages>("G8 map a page far from others", regions, 1200, Call::map) |
           Facts{.tables = regions + 66, .barriers = regions},

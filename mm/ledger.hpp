@@ -13,6 +13,7 @@
 #include <slat/mm/frame_list.hpp>
 #include <slat/mm/live_access.hpp>
 #include <slat/mm/owed.hpp>
+#include <slat/mm/run.hpp>
 #include <slat/mm/stale.hpp>
 #include <slat/mm/walk.hpp>
 
@@ -38,6 +39,7 @@ class Ledger : public Walk<F, Frames> {
   Owed* owed = nullptr;  // page sources to pay then
   unsigned edits = 0;    // open scopes; the outermost settles
   unsigned breaks = 0;   // slots broken by this call since it last settled
+  Run* run = nullptr;    // the one that is open
   bool in_hook = false;
   bool mends = false;  // slots wait, broken, for the invalidation
   bool unpublished = false;
@@ -45,6 +47,7 @@ class Ledger : public Walk<F, Frames> {
 
   /// Remembers, at the start of a call, what earlier calls of the same edit owe.
   void begin_call() {
+    close_run();
     if (!stale.empty() || !stale_before.empty()) stale_before = stale;
     breaks = 0;
   }
@@ -52,6 +55,7 @@ class Ledger : public Walk<F, Frames> {
   /// Pays all debts, in the one order that is right.
   void settle() {
     if (in_hook) return;  // a call from inside the hook was refused: it owes nothing
+    close_run();
     if (unpublished) publish();
     if (!stale.empty()) {
       tell_of_stale();
@@ -69,6 +73,21 @@ class Ledger : public Walk<F, Frames> {
       unlinked.release_all(*frames, geometry().table_bytes());
       Owed::pay_all(owed);
     }
+  }
+
+  /// Does for a run what each of its changes would have done.
+  void close_run() {
+    if (run == nullptr) return;
+    Run& done = *std::exchange(run, nullptr);
+    auto const count = done.count();
+    auto const bytes = count << geometry().page_bits;
+    done.end = done.slot;
+    if (count == 0) return;
+    word(done.table) += count * static_cast<std::uint64_t>(done.gain);
+    if (done.stores) unpublished = true;
+    if (done.debt != Debt::none) stale.add({done.begin, bytes}, 0, false, done.debt == Debt::rights);
+    done.first = done.slot;
+    done.begin = done.begin + bytes;
   }
 
   void publish() {

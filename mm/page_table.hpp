@@ -25,6 +25,9 @@ namespace slat {
 /// Threads: one writer at a time, under the caller's lock. query() may run in any thread beside the writer where the
 /// hook has wait_for_readers(), else only while no edit unlinks tables. Hardware walks beside everything. A hook must
 /// not call back: it gets Errc::busy.
+template <class Table>
+class Cursor;
+
 template <TableFormat F, FrameSource Frames, InvalidationHook Hook>
 class PageTable {
   using Tree = detail::Tree<F, Frames, Hook>;
@@ -249,6 +252,7 @@ class PageTable {
     }
     template <class Change>
     void carry_out(const Change& change) {
+      tree().close_run();
       auto* const outer = std::exchange(tree().reserve, &reserve_);
       detail::Committer{tree()}(change);
       tree().reserve = outer;
@@ -306,7 +310,10 @@ class PageTable {
 
   /// Checks the table's own bookkeeping (every flaw that does not concern areas). A broken slot counts as what it will
   /// be.
-  Audit audit() { return detail::TableAudit{tree_}.run(); }
+  Audit audit() {
+    tree_.close_run();
+    return detail::TableAudit{tree_}.run();
+  }
 
   /// busy from inside the hook.
   Result<> ready() const {
@@ -315,6 +322,9 @@ class PageTable {
   }
 
  private:
+  template <class Table>
+  friend class Cursor;
+
   explicit PageTable(Tree tree) : tree_{std::move(tree)} {}
 
   // What is one page's and looks like the last call is done before it comes to a transaction, or to a call: whoever
@@ -322,6 +332,7 @@ class PageTable {
   detail::SinglePage<Tree> page() { return detail::SinglePage<Tree>{tree_}; }
   template <class Change>
   [[gnu::noinline]] Result<> not_at_once(const Change& change) {
+    tree_.close_run();
     return page().after_walk(change) ? Result<>{} : apply(change);
   }
 

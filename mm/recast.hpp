@@ -3,6 +3,7 @@
 // What becomes of a live leaf that gets other attributes, where a store is all that it wants.
 
 #include <slat/mm/concepts.hpp>
+#include <slat/mm/run.hpp>
 
 namespace slat::detail {
 
@@ -53,8 +54,6 @@ class Attributes {
 template <TableFormat F>
 class Recast {
  public:
-  enum class Debt : std::uint8_t { none, rights, all };
-
   /// From here on this is about the live entry `e`, which is not 0. False, and about nothing, where that is no leaf, or
   /// may not become one with `attr` by a store, whatever the edit owes.
   bool covers(const F& format, Level level, Entry e, const Attr& attr) {

@@ -82,6 +82,15 @@ class SinglePage {
   bool act(const Change&) {
     return false;
   }
+  /// Sets the slots of a run to those from `page` on to the end of its table, if that is there.
+  bool find(GuestRange page, Run& run) {
+    if (!approach(page)) return false;
+    auto const slot = this->slot(page);
+    run = {.begin = page.begin, .first = slot.entry, .slot = slot.entry, .table = slot.table};
+    run.end = slot.entry + (geometry().entries(0) - geometry().index(page.begin, 0));
+    return true;
+  }
+
   // ---- many pages, in order ----
 
   /// How many of `runs`, from the first on, are pages, ascending, in tables that are there, and in slots that hold

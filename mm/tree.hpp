@@ -40,7 +40,6 @@ class Tree : public Ledger<F, Frames, Hook> {
   using Ledger::breaks, Ledger::edits, Ledger::stale, Ledger::stale_before, Ledger::unlinked, Ledger::unpublished;
   using Ledger::broken, Ledger::format, Ledger::frames, Ledger::geometry, Ledger::load, Ledger::meaning, Ledger::mended;
   using Ledger::word;
-  using Debt = typename Recast<F>::Debt;
 
   Tree(F format_of_entries, Frames& source, Hook user_hook, HostPhys root_table)
       : Ledger{std::move(format_of_entries), source, std::move(user_hook), root_table} {
@@ -94,6 +93,12 @@ class Tree : public Ledger<F, Frames, Hook> {
     if (format.hardware_age() != Age{}) return Live::compare_exchange(*frames, slot, e, next);
     Live::store(*frames, slot, next);
     return true;
+  }
+  /// Lets a run change slots by itself. Nothing else is near meanwhile, so that all else comes by close_run().
+  void open_run(Run& next) {
+    this->close_run();
+    this->run = &next;
+    near.at = near.above_at = Near::nowhere;
   }
   /// From nothing to a table with one leaf, for the page at `at`. False, and nothing is done, where something is there,
   /// or no frame is.

@@ -1,0 +1,143 @@
+#pragma once
+
+// Page after page.
+//
+//   Cursor next{table, 0x4000'0000_gpa};
+//   for (auto const page : pages) SLAT_TRY(next.map(page, rwx));   // one edit: one publish(), no walk but one a table
+
+#include <slat/mm/page_table.hpp>
+
+namespace slat {
+
+/// A place in a table from which pages are mapped, unmapped or protected in ascending order, one a call, for little
+/// more than the loads and stores that it takes. Each call is all or nothing, has the errors of the table's own for
+/// that page, and steps to the next page if it succeeds.
+///
+/// It is an edit for as long as it lives: what the calls owe is paid at its end, or by settle(). The table's other
+/// calls may come in between. Pinned, and the table with it.
+template <class Table>
+class Cursor {
+  using Format = typename Table::Format;
+
+ public:
+  explicit Cursor(Table& table, GuestPhys at) : table_{table}, edit_{table.edit()} { seek(at); }
+  Cursor(const Cursor&) = delete;
+  Cursor& operator=(const Cursor&) = delete;
+  ~Cursor() { close(); }
+
+  /// The page whose turn it is.
+  GuestPhys at() const { return run_.begin + (run_.count() << geometry().page_bits); }
+  void seek(GuestPhys at) {
+    close();
+    run_ = {.begin = at};
+  }
+  /// As Edit::settle().
+  void settle() { edit_.settle(); }
+
+  /// already_mapped over anything present.
+  [[gnu::always_inline]] Result<> map(HostPhys to, const Attr& attr) {
+    if (goes_on(Verb::map) && leaf_.know(to, attr) && load() == 0) [[likely]] {
+      store(leaf_.leaf(to));
+      return {};
+    }
+    return one(Map{page(), to, attr});
+  }
+  /// A hole is skipped.
+  [[gnu::always_inline]] Result<> unmap() {
+    if (goes_on(Verb::unmap) && tree().format.kind(0, load()) == Kind::leaf) [[likely]] {
+      store(0);
+      return {};
+    }
+    return one(Unmap{page()});
+  }
+  /// A hole is skipped.
+  [[gnu::always_inline]] Result<> protect(const Attr& attr) {
+    if (goes_on(Verb::protect) && attr.bits() == attr_) [[likely]]
+      if (Entry const e = load(); recast_.alike(e) && recast(e)) [[likely]]
+        return {};
+    return one(Protect{page(), attr});
+  }
+
+ private:
+  enum class Verb : std::uint8_t { map, unmap, protect };
+
+  auto& tree() const { return table_.tree_; }
+  Geometry geometry() const { return table_.geometry(); }
+  GuestRange page() const { return {at(), geometry().page_size()}; }
+
+  bool goes_on(Verb verb) const { return run_.slot != run_.end && verb_ == verb; }
+  Entry load() const { return tree().load(run_.slot); }
+  void store(Entry next) { tree().store(run_.slot++, next); }
+
+  /// The page by a call of its own; then those after it may be a run.
+  template <class Change>
+  [[gnu::noinline]] Result<> one(const Change& change) {
+    close();
+    SLAT_TRY(table_.not_at_once(change));
+    run_ = {.begin = change.range.end()};
+    open(change);
+    return {};
+  }
+
+  void open(const Map& like) {
+    auto& leaf = tree().attributes;
+    detail::Run next;
+    if (!find(next) || !(leaf.know(like.host, like.attr) || leaf.learn(tree().format, like.attr))) return;
+    // Where something is owed, more may be wanted than a store.
+    if (tree().stale.overlaps(geometry().slot(next.begin, 1))) return;
+    leaf_ = leaf;
+    next.gain = 1;
+    start(next, Verb::map);
+  }
+  void open(const Unmap&) {
+    detail::Run next;
+    if (!find(next)) return;
+    // The last entry takes its table with it.
+    auto const others = tree().used(next.table) - 1;
+    if (others < static_cast<std::uint64_t>(next.end - next.slot)) next.end = next.slot + others;
+    next.gain = -1;
+    next.debt = detail::Debt::all;
+    start(next, Verb::unmap);
+  }
+  void open(const Protect& like) {
+    detail::Run next;
+    if (!find(next)) return;
+    Entry const e = tree().load(next.slot);
+    if (e == 0 || !recast_.find(tree().format, 0, e, like.attr)) return;
+    next.stores = recast_.change() != 0;
+    next.debt = recast_.debt();
+    attr_ = like.attr.bits();
+    plain_ = next.stores && tree().format.hardware_age() == Age{};
+    start(next, Verb::protect);
+  }
+  bool find(detail::Run& run) { return table_.page().find(page(), run); }
+  void start(const detail::Run& run, Verb verb) {
+    run_ = run;
+    verb_ = verb;
+    tree().open_run(run_);
+  }
+  [[gnu::always_inline]] bool recast(Entry e) {
+    if (plain_) [[likely]] {
+      store(e ^ recast_.change());
+      return true;
+    }
+    if (run_.stores && !tree().store_recast(run_.slot, e, e ^ recast_.change())) return false;
+    ++run_.slot;
+    return true;
+  }
+
+  void close() {
+    if (tree().run == &run_) tree().close_run();
+  }
+
+  Table& table_;
+  typename Table::Edit edit_;
+  detail::Run run_;
+  Verb verb_ = Verb::map;
+  detail::Attributes<Format> leaf_;
+  detail::Recast<Format> recast_;
+  std::uint32_t attr_ = 0;  // that recast_ is about
+  bool plain_ = false;      // a store does: hardware does not write beside us
+};
+
+}  // namespace slat
