@@ -17,7 +17,7 @@ struct Geometry {
   unsigned page_bits;   // log2 of the page size in bytes: the granule
   unsigned index_bits;  // log2 of the entries per table below the root
   unsigned root_bits;  // log2 of the root's entries: fewer where the input is short, more where tables are concatenated
-  Level root;          // the level of the root table
+  Level root;          // the level of the root table: at most 4, for five levels
   Level top_leaf;      // the highest level that may hold a leaf
 
   constexpr unsigned shift(Level l) const { return page_bits + l * index_bits; }

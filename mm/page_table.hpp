@@ -36,9 +36,10 @@ class PageTable {
   using Format = F;
 
   /// An empty table with its root, the one frame it holds on to. `frames` outlives it. no_memory: the root, whose bytes
-  /// are format.geometry().root_bytes(), could not be had.
+  /// are format.geometry().root_bytes(), could not be had. unsupported: more levels than any architecture has.
   static Result<PageTable> create(F format, Frames& frames, Hook hook) {
     Geometry const geometry = format.geometry();
+    if (geometry.root > Tree::highest) return Error{Errc::unsupported, Argument::levels, geometry.root + 1};
     auto const root = frames.allocate(geometry.root_bytes());
     if (!root) return Error{Errc::no_memory, Argument::frames, geometry.root_bytes() / geometry.table_bytes()};
     if (root->raw() >> format.output_bits() != 0) {
@@ -161,7 +162,8 @@ class PageTable {
   Result<bool> lift_protection(GuestPhys at) {
     SLAT_TRY(ready());
     if (at.raw() >= tree_.geometry().input_size()) return Error{Errc::out_of_range, Argument::start, at.raw()};
-    auto const [slot, e] = slot_of(at);
+    auto const [place, e] = tree_.find(at);
+    auto const slot = tree_.slot(place, at);
     if (e == 0 || tree_.format.kind(slot.level, e) != Kind::leaf) return false;
     Entry const next = tree_.format.unprotected(slot.level, e);
     if (next == e) return false;
@@ -280,9 +282,12 @@ class PageTable {
   /// What translates `at`. A broken slot is answered as broken and not descended below. An address past the input size
   /// is absent, with an empty range.
   [[gnu::always_inline]] Leaf query(GuestPhys at) const {
-    if (at.raw() >= tree_.geometry().input_size()) return {};
-    auto const [slot, e] = slot_of(at);
-    return decode(slot, e, Kind::leaf);
+    if (tree_.is_outside(at)) return {};
+    auto const [place, e] = tree_.find(at);
+    // Most are pages, for which all that depends on the level is a constant.
+    if (place.level == 0) [[likely]]
+      return decode(tree_.slot({place.table, 0, true}, at), e, Kind::leaf);
+    return decode(tree_.slot(place, at), e, Kind::leaf);
   }
 
   /// Calls visit(const Leaf&) for every leaf that `range` touches, in order. A leaf that hardware cannot reach, because
@@ -351,21 +356,6 @@ class PageTable {
   /// Entries hold host addresses of output_bits(): a frame beyond is refused, never truncated.
   bool fits(HostPhys frame) const { return frame.raw() >> tree_.format.output_bits() == 0; }
   static Error misplaced(HostPhys frame) { return {Errc::out_of_range, Argument::host, frame.raw()}; }
-
-  struct Found {
-    detail::Slot slot;
-    Entry entry;
-  };
-  /// Where a walk for `at` ends: at a leaf, at nothing, or at a broken slot. Each entry is loaded once: beside a writer
-  /// a second look may find something else.
-  [[gnu::always_inline]] Found slot_of(GuestPhys at) const {
-    auto place = tree_.top();
-    for (;;) {
-      Entry const e = tree_.load(tree_.entry(place, at));
-      if (tree_.format.kind(place.level, e) != Kind::table) return {tree_.slot(place, at), e};
-      place = {tree_.format.address(place.level, e), place.level - 1, true};
-    }
-  }
 
   [[gnu::always_inline]] Leaf decode(const detail::Slot& slot, Entry e, Kind as) const {
     auto const& format = tree_.format;

@@ -38,15 +38,19 @@ template <TableFormat F, FrameSource Frames>
 class Walk {
  public:
   Walk(F format_of_entries, Frames& source, HostPhys root_table)
-      : format{std::move(format_of_entries)}, frames{&source}, root{root_table} {}
+      : format{std::move(format_of_entries)}, frames{&source}, root{root_table} {
+    outside = ~(geometry().input_size() - 1);
+  }
 
   F format;
   Frames* frames;
   HostPhys root;
+  std::uint64_t outside;  // the bits that no address inside the input size has
 
   /// Asked for again and again: what is constant in a format is constant in its walks.
   Geometry geometry() const { return format.geometry(); }
 
+  bool is_outside(GuestPhys at) const { return (at.raw() & outside) != 0; }
   Entry load(Entry* slot) const { return LiveAccess<Frames>::load(*frames, slot); }
   Entry load(const Slot& slot) const { return slot.live ? load(slot.entry) : *slot.entry; }
   void store(Entry* slot, Entry next) const { LiveAccess<Frames>::store(*frames, slot, next); }
@@ -70,6 +74,35 @@ class Walk {
   /// The slot of `place` that translates `at`.
   Slot slot(Place place, GuestPhys at) const {
     return {place.table, place.level, geometry().slot(at, place.level), entry(place, at), place.live};
+  }
+
+  static constexpr Level highest = 4;  // that a root may have: find() knows each
+  struct Found {
+    Place place;
+    Entry entry;
+  };
+  /// Where a walk for `at`, which is inside the input size, ends: at a leaf, at nothing, or at a broken slot. Each
+  /// entry is loaded once: beside a writer a second look may find something else.
+  [[gnu::always_inline]] Found find(GuestPhys at) const {
+    Found found{top(), 0};
+    auto const& source = *frames;
+    // A level that the compiler knows makes every shift and mask below a constant.
+    switch (found.place.level) {
+      case highest:
+        if (!step<highest>(source, found, at)) break;
+        [[fallthrough]];
+      case 3:
+        if (!step<3>(source, found, at)) break;
+        [[fallthrough]];
+      case 2:
+        if (!step<2>(source, found, at)) break;
+        [[fallthrough]];
+      case 1:
+        if (!step<1>(source, found, at)) break;
+        [[fallthrough]];
+      default: step<0>(source, found, at);
+    }
+    return found;
   }
 
   /// Where a change of `range` begins: the lowest live table that holds all of it, in more than one slot or in a part
@@ -120,6 +153,19 @@ class Walk {
   }
 
  private:
+  /// Loads the entry at `level` and goes down, if that is a table.
+  template <Level level>
+  [[gnu::always_inline]] bool step(const Frames& source, Found& found, GuestPhys at) const {
+    found.place.level = level;
+    Entry const e = LiveAccess<Frames>::load(source, source.view(found.place.table) + geometry().index(at, level));
+    if (level != 0 && format.kind(level, e) == Kind::table) {
+      found.place.table = format.address(level, e);
+      return true;
+    }
+    found.entry = e;
+    return false;
+  }
+
   /// To the live table below the slot of which `range` is a part, and not the whole.
   bool descend(Place& place, GuestRange range) const {
     auto const shift = geometry().shift(place.level);

@@ -183,6 +183,45 @@ FORMAT_TEST(CursorOf, ChangesPagesAtRandomAsApplyDoes) {
   }
 }
 
+// A block may only come in the place of pages that the same edit changed by way of an invalidation.
+FORMAT_TEST(CursorOf, OwesWhatItStoredToACoalescingInTheSameEdit) {
+  if (this->pages_in_root() || this->geometry.top_leaf == 0) return;
+  Twins<Format> twins{this->make(), 12};
+  // The page before the block has no run yet, and pays no heed to it.
+  auto const before = this->one(0, this->count() - 1);
+  GuestRange const block{this->one(1).begin, this->block()};
+  ASSERT_TRUE(twins.make(Map{before, this->ram(before.begin), rw}));
+  ASSERT_TRUE(twins.make(Map{block, this->ram(block.begin), rw}));
+  ASSERT_TRUE(twins.make(Split{block}));
+  twins.open();
+  {
+    typename TestFixture::Next next{twins.table(), before.begin};
+    while (next.at() != block.end()) ASSERT_TRUE(twins.step(next, Protect{this->next(next), ro}));
+    ASSERT_TRUE(twins.make(Coalesce{block}));
+  }
+  twins.close();
+  EXPECT_EQ(twins.table().query(block.begin).level, 1u);
+  EXPECT_TRUE(twins.finish()) << twins.why();
+}
+
+// Planned before, done after: the last page in a table is known to be the last.
+FORMAT_TEST(CursorOf, IsCountedBeforeWhatWasPlannedIsDone) {
+  if (this->pages_in_root()) return;
+  Twins<Format> twins{this->make(), 12};
+  auto& table = twins.table();
+  for (auto const page : {5u, 8u, 9u, 10u, 11u})
+    ASSERT_TRUE(table.map(this->one(0, page), this->ram(GuestPhys{0}), rw));
+  {
+    typename PageTable<Format, RecordingFrames, RecordingHook>::Transaction both{table};
+    ASSERT_TRUE(both.plan(Unmap{this->one(0, 5)}));
+    Cursor next{table, this->one(0, 8).begin};
+    for (auto i = 0; i != 4; ++i) ASSERT_TRUE(next.unmap());
+    both.commit(Unmap{this->one(0, 5)});
+  }
+  EXPECT_EQ(table.tables(), 1u);
+  EXPECT_TRUE(table.audit());
+}
+
 // An error leaves it where it is, and what was changed before as it is.
 FORMAT_TEST(CursorOf, RefusesWhatTheTableWouldRefuse) {
   Twins<Format> twins{this->make(), 12};

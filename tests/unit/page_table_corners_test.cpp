@@ -43,6 +43,27 @@ FORMAT_TEST(TableCorners, ATableWithoutMemoryForItsRootIsRefusedAndNamesWhatItNe
   EXPECT_EQ(frames.in_use(), 0u);
 }
 
+// A walk knows five levels, which is what the deepest architecture has.
+struct SixLevels : x86_64::Npt {
+  constexpr Geometry geometry() const {
+    auto shape = Npt::geometry();
+    shape.root = 5;
+    return shape;
+  }
+};
+TEST(TableCornersOfNone, AFormatOfMoreLevelsThanAWalkKnowsIsRefused) {
+  Recorder recorder;
+  RecordingFrames frames{recorder, 4096, 40};
+  SixLevels const deep{*x86_64::Npt::create({.nested_paging = true}, {})};
+  auto const refused =
+      PageTable<SixLevels, RecordingFrames, RecordingHook>::create(deep, frames, RecordingHook{recorder});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::unsupported);
+  EXPECT_EQ(refused.error().argument, Argument::levels);
+  EXPECT_EQ(refused.error().value, 6u);
+  EXPECT_EQ(frames.in_use(), 0u);
+}
+
 FORMAT_TEST(TableCorners, ATableThatIsGivenAnothersTreeEndsItsOwnFirst) {
   Recorder recorder, other_recorder;
   RecordingFrames frames{recorder, this->page(), 40}, other_frames{other_recorder, this->page(), 40};
