@@ -42,6 +42,28 @@ class Unmap final : public GuestRow<> {
   Returns returns_;
 };
 
+// G4: the same with what was written told: beside looking at each entry, which whoever clears a mark stores back, too.
+class UnmapTelling final : public GuestRow<> {
+ public:
+  UnmapTelling() : GuestRow{plain_ept(), tables}, stored_{pages} {}
+  void prepare() override {
+    must(guest_.table().unmap(gib));
+    must(guest_.map(gib, 4_KiB));
+    for (auto& e : stored_) e = 0x8000'0037;
+    told_ = 0;
+    begin();
+  }
+  void limit(unsigned) override { take_each(stored_.begin(), stored_.end(), Ept::write); }
+  void subject() override {
+    must(guest_.table().unmap(gib, {.dirty = true}, [this](GuestRange run) { told_ += run.size; }));
+    if (told_ != gib.size) std::abort();
+  }
+
+ private:
+  Entries stored_;
+  std::uint64_t told_ = 0;
+};
+
 // G12: the same for a whole table.
 class Destroy final : public GuestRow<> {
  public:
@@ -132,6 +154,8 @@ std::vector<RowEntry> bulk_rows() {
   constexpr std::uint64_t per_gib = 513;
   return {
       entry<Unmap>("G4 unmap 1 GiB of pages", pages, 2700) | Facts{.hook_calls = 1, .tables = 1, .barriers = 1},
+      entry<UnmapTelling>("G4 unmap 1 GiB of pages, dirty ones told", pages, 1050) |
+          Facts{.hook_calls = 1, .tables = 1, .barriers = 2},
       entry<Protect>("G5 protect 1 GiB of pages, write right taken", pages, 1300, false, rwx, rx) |
           Facts{.hook_calls = 1, .tables = 515, .barriers = 1},
       entry<Protect>("G5 the same, write right given", pages, 1300, false, rx, rwx) |

@@ -14,6 +14,14 @@
 
 namespace slat::detail {
 
+/// Unmap, with the marks `what` told to `report`.
+template <class Report>
+struct UnmapTelling {
+  GuestRange range;
+  Age what;
+  Report& report;
+};
+
 template <class Tree>
 class Committer {
  public:
@@ -32,10 +40,15 @@ class Committer {
     if (!change.range.empty()) Coalescer{tree_}.coalesce(tree_.lowest(change.range), change.range);
   }
 
+  template <class Report>
+  void operator()(const UnmapTelling<Report>& change) {
+    Unmapper{tree_}.unmap(change.range, change.what, change.report);
+  }
+
   /// Takes the marks `what` from every leaf that lies wholly in `range`, and tells `report` of every marked leaf's
   /// part.
   template <class Report>
-  void harvest(GuestRange range, Age what, Report report) {
+  void harvest(GuestRange range, Age what, Report& report) {
     if (!range.empty()) Harvester{tree_, what, report}.harvest(tree_.lowest(range), range);
   }
 

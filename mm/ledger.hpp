@@ -54,11 +54,20 @@ class Ledger : public Walk<F, Frames> {
 
   /// Pays all debts, in the one order that is right.
   void settle() {
+    settle([] {});
+  }
+  /// The same. `between()` is called where the invalidation has returned, if there was one: hardware can set no mark
+  /// any more in what was unlinked, and nothing that waits is mended or released yet.
+  template <class Between>
+  void settle(Between between) {
     if (in_hook) return;  // a call from inside the hook was refused: it owes nothing
     close_run();
     if (unpublished) publish();
     if (!stale.empty()) {
       tell_of_stale();
+      in_hook = true;
+      between();
+      in_hook = false;
       if (mends) {
         mend(this->top(), {GuestPhys{0}, geometry().input_size()});
         publish();

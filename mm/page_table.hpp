@@ -139,22 +139,29 @@ class PageTable {
   template <class Sink>
   Result<> harvest(GuestRange range, Age what, Sink&& sink) {
     SLAT_TRY(ready());
-    SLAT_TRY(detail::Planner{tree_}.check_range(range));
-    Age const can = tree_.format.harvestable();
-    if ((what.accessed && !can.accessed) || (what.dirty && !can.dirty))
-      return Error{Errc::unsupported, Argument::attributes, what.accessed ? 1u : 2u, range};
+    SLAT_TRY(check_marks(range, what));
     Edit const scope{tree_};
     tree_.begin_call();
-    GuestRange run{range.begin, 0};
-    detail::Committer{tree_}.harvest(range, what, [&](GuestRange part) {
-      if (!run.empty() && run.end() == part.begin) {
-        run.size += part.size;
-        return;
-      }
-      if (!run.empty()) sink(std::as_const(run));
-      run = part;
-    });
-    if (!run.empty()) sink(std::as_const(run));
+    detail::Runs runs{sink};
+    detail::Committer{tree_}.harvest(range, what, runs);
+    runs.finish();
+    return {};
+  }
+
+  /// unmap(), which also reports each run of pages that went written (or accessed, as `what` says) to
+  /// `sink(GuestRange)`: with every mark that hardware could set until the one invalidation had returned. The report is
+  /// true, and what the call gave up may be reused or copied, as soon as it returns: in a wider edit it pays at once
+  /// what the edit owes, as Edit::settle() does. A leaf that is cut is reported for the part that goes, and keeps its
+  /// marks for the rest. The sink runs inside the edit: changes that it asks of the table are busy. Errors as unmap();
+  /// unsupported: accessed marks, where hardware does not set them.
+  template <class Sink>
+  Result<> unmap(GuestRange range, Age what, Sink&& sink) {
+    Transaction transaction{*this};
+    SLAT_TRY(transaction.ready());
+    SLAT_TRY(check_marks(range, what));
+    SLAT_TRY(transaction.reserve_for(Unmap{range}));
+    detail::Runs runs{sink};
+    transaction.carry_out(detail::UnmapTelling<decltype(runs)>{range, what, runs});
     return {};
   }
 
@@ -259,6 +266,15 @@ class PageTable {
       tree_.stale.add_everything();
     }
     tree_.frames->release(tree_.root, tree_.geometry().root_bytes());
+  }
+
+  /// Whether these marks of a range can be told.
+  Result<> check_marks(GuestRange range, Age what) const {
+    SLAT_TRY(detail::Planner{tree_}.check_range(range));
+    Age const can = tree_.format.harvestable();
+    if ((what.accessed && !can.accessed) || (what.dirty && !can.dirty))
+      return Error{Errc::unsupported, Argument::attributes, what.accessed ? 1u : 2u, range};
+    return {};
   }
 
   /// Entries hold host addresses of output_bits(): a frame beyond is refused, never truncated.

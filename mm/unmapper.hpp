@@ -1,8 +1,19 @@
 #pragma once
 
-// Taking translations away.
+// Taking translations away; and, where it is asked for, telling of the marks that go with them.
+//
+// Hardware may set marks in an unlinked table until the invalidation has returned, and nothing may be allocated to
+// remember what was unlinked. So a slot whose marks are to be told goes in two steps:
+//
+//   broken(old) ──► publish ──► hook ──► tell of the marks, store 0 ──► mend other slots ──► ... release frames
+//
+// A broken entry is invalid to hardware and remembers where it led. It goes before the mending, and is never mended.
+
+#include <type_traits>
 
 #include <slat/mm/cutter.hpp>
+#include <slat/mm/harvester.hpp>
+#include <slat/mm/live_access.hpp>
 #include <slat/mm/tree.hpp>
 
 namespace slat::detail {
@@ -18,7 +29,22 @@ class Unmapper {
                    [&](const Slot& slot, Entry) { tree_.put(slot, 0, Step::replace); });
   }
 
+  /// The same, with every mark of `what` told to `report`, which is finished then. It pays what the edit owes.
+  template <class Report>
+  void unmap(GuestRange range, Age what, Report& report) {
+    if (range.empty()) return tree_.settle();
+    auto const place = tree_.lowest_kept(range);
+    each_that_goes(place, range, [&](const Slot& slot, Entry e) { break_off(slot, e); });
+    // What goes is the same as before: neither breaking nor cutting has emptied a slot. Blocks are cut by now.
+    tree_.settle([&] {
+      each_that_goes(place, range, [&](const Slot& slot, Entry e) { clear(slot, e, what, report); });
+      report.finish();
+    });
+  }
+
  private:
+  using Live = LiveAccess<std::remove_pointer_t<decltype(Tree::frames)>>;
+
   Geometry geometry() const { return tree_.geometry(); }
 
   /// Calls goes(slot, entry) for each slot that is to be emptied, and cuts the leaves that stay in part.
@@ -51,6 +77,34 @@ class Unmapper {
       return goes;
     });
     return left == 0;
+  }
+
+  /// Hardware finds a slot no more. Where it is broken already, or lies below one that is, hardware never has.
+  void break_off(const Slot& slot, Entry e) {
+    auto const& format = tree_.format;
+    if (!slot.live || tree_.broken(slot.level, e)) return;
+    bool const table = format.kind(slot.level, e) == Kind::table;
+    if (table || format.hardware_age() == Age{})
+      Live::store(*tree_.frames, slot.entry, format.broken(e));
+    else
+      while (!Live::compare_exchange(*tree_.frames, slot.entry, e, format.broken(e))) {
+      }
+    tree_.unpublished = true;
+    tree_.stale.add(slot.span, table ? Stale::unknown_level : slot.level, table, false);
+  }
+
+  /// After the invalidation.
+  template <class Report>
+  void clear(const Slot& slot, Entry e, Age what, Report& report) {
+    tree_.near.at = Near::nowhere;
+    Harvester{tree_, what, report}.glean(slot, e);
+    if (slot.live) {
+      Live::store(*tree_.frames, slot.entry, 0);
+      tree_.unpublished = true;
+    } else {
+      *slot.entry = 0;
+    }
+    --tree_.word(slot.table);
   }
 
   Tree& tree_;

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 #include <vector>
@@ -40,6 +41,18 @@ class Diary {
   void report(GuestRange range, Age what) {
     reports_.emplace_back(range, what);
     suspect(range);
+  }
+
+  /// A page of `range` that hardware used in a way that `what` names, and nobody was told of.
+  std::optional<std::pair<GuestPhys, Age>> untold(GuestRange range, Age what) const {
+    for (auto at = marks_.lower_bound(range.begin.raw()); at != marks_.end() && range.contains(GuestPhys{at->first});
+         ++at) {
+      auto const& [page, age] = *at;
+      auto const told = reported(GuestPhys{page});
+      Age const lost{age.accessed && what.accessed && !told.accessed, age.dirty && what.dirty && !told.dirty};
+      if (lost != Age{}) return std::pair{GuestPhys{page}, lost};
+    }
+    return std::nullopt;
   }
 
   void commit(const Change& change) {

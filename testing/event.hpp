@@ -73,6 +73,7 @@ enum class What : std::uint8_t {
   commit,     // it succeeded
   abandon,    // it failed
   harvested,  // BEGIN SIZE MARKS: its sink was told of marks (1 accessed, 2 dirty)
+  told,       // BEGIN SIZE MARKS: and of all such marks of what it took away
   finish,     // no edit is open: nothing may be owed
 };
 
@@ -128,6 +129,7 @@ inline constexpr std::array what_words{
     WhatWord{What::commit, "commit", 0},
     WhatWord{What::abandon, "abandon", 0},
     WhatWord{What::harvested, "harvested", 3},
+    WhatWord{What::told, "told", 3},
     WhatWord{What::finish, "finish", 0},
 };
 constexpr const WhatWord& word_of(What what) { return what_words[static_cast<std::size_t>(what)]; }

@@ -147,6 +147,15 @@ class HostileTlb final : public Observer {
     diary_.report(range, what);
   }
 
+  /// The operation, which takes translations of `range` away, says that its sink was told of all their marks `what`.
+  void told(GuestRange range, Age what) {
+    recorder_->keep(What::told, {range.begin.raw(), range.size, what.accessed + 2u * what.dirty});
+    auto const untold = diary_.untold(range, what);
+    if (!untold) return;
+    auto const& [page, age] = *untold;
+    report(age.dirty ? Offence::lost_dirty : Offence::lost_accessed, hex(page.raw()) + " went, and nobody was told");
+  }
+
   /// The outermost edit has ended, or settled: nothing may be owed any more.
   void finish_edit() {
     recorder_->keep(What::finish);

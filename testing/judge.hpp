@@ -47,12 +47,21 @@ class Judge {
   /// part until now, `may_break` whether the slot had to break although not all of it is inside.
   template <class Translated>
   std::optional<Complaint> broken(GuestRange span, bool may_break, Translated translated) const {
-    if (!reader_.can_break()) return Complaint{Offence::broken_forbidden, text(span)};
+    if (!reader_.can_break() && !empties(span)) return Complaint{Offence::broken_forbidden, text(span)};
     if (may_break) return {};
     return each(span, [&](const Piece& before, const Piece* after) -> std::optional<Complaint> {
       if (after || !before.meaning || !translated(before.range)) return {};
       return Complaint{Offence::needless_break, text(before.range)};
     });
+  }
+
+  /// Whether the operation leaves nothing in all of `span`. Until it ends, it may note there what it took away.
+  bool empties(GuestRange span) const {
+    return change_->range.overlaps(span) &&
+           !each(span, [&](const Piece& before, const Piece* after) -> std::optional<Complaint> {
+             if (after ? after->meaning : before.meaning) return Complaint{Offence::broken_forbidden, {}};
+             return {};
+           });
   }
 
   /// The leaf that the operation cuts: it lies across an end of the range.

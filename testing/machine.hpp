@@ -158,6 +158,10 @@ class Machine {
         if (!possible(range)) return false;
         tlb_.harvested(range, {(third & 1) != 0, (third & 2) != 0});
         return true;
+      case What::told:
+        if (!possible(range)) return false;
+        tlb_.told(range, {(third & 1) != 0, (third & 2) != 0});
+        return true;
       case What::finish: tlb_.finish_edit(); return true;
       case What::use: return reachable(first) && record(event);
       case What::asked: return possible(range) && record(event);

@@ -86,6 +86,20 @@ class Oracle {
   Result<> unmap(GuestRange range) {
     return perform("unmap", Change::unmap(range), [&] { return table_->unmap(range); });
   }
+  /// With the marks `what` told. It pays what a wider edit owes.
+  template <class Sink>
+  Result<> unmap(GuestRange range, Age what, Sink sink) {
+    auto const done = perform("unmap and tell", Change::unmap(range), [&] {
+      auto result = table_->unmap(range, what, [&](GuestRange run) {
+        tlb_.harvested(run, what);
+        sink(run);
+      });
+      if (result) tlb_.told(range, what);
+      return result;
+    });
+    if (done && edits_ != 0) finish();
+    return done;
+  }
   Result<> protect(GuestRange range, Attr attr) {
     return perform("protect", Change::attributes(intent(), range, attr), [&] { return table_->protect(range, attr); });
   }

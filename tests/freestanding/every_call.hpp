@@ -25,6 +25,7 @@ Result<> every_call_of_a_table(Table& table, GuestRange range, HostPhys to) {
   SLAT_TRY(table.frames_needed(Split{range}));
   SLAT_TRY(table.frames_needed(Coalesce{range}));
   SLAT_TRY(table.harvest(range, {.accessed = true, .dirty = true}, [](GuestRange) {}));
+  SLAT_TRY(table.unmap(range, {.accessed = true, .dirty = true}, [](GuestRange) {}));
   {
     auto edit = table.edit();
     SLAT_TRY(table.unmap(range));

@@ -20,12 +20,13 @@ enum class Effect : std::uint8_t {
   wider_edit,   // a scope of two calls or more that changed something
   populate,     // a fault put a page into a lazy area
   harvest,      // a harvest told of something
+  tell,         // an unmap told of marks that went
   failed_call,  // a call had too few frames, or pages, and changed nothing
   broken_seen,  // an operation left something broken, for the rest of its edit
 };
-inline constexpr std::array<const char*, 11> effect_names{"changes",   "splits",   "both edges",  "unlinks",
+inline constexpr std::array<const char*, 12> effect_names{"changes",   "splits",   "both edges",  "unlinks",
                                                           "coalesced", "replaced", "wider edits", "populated",
-                                                          "harvested", "failed",   "broken"};
+                                                          "harvested", "told",     "failed",      "broken"};
 
 class Census {
  public:

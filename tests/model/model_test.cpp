@@ -51,7 +51,7 @@ TYPED_TEST(Model, AreasTablesFramesAndBytesAreWhatTheFlatMapSaysAfterEveryOperat
   for (auto const effect :
        {Effect::split, Effect::both_edges, Effect::unlink, Effect::coalesce, Effect::replace, Effect::wider_edit})
     EXPECT_GE(census[effect] * 100, count) << effect_names[static_cast<std::size_t>(effect)];
-  for (auto const effect : {Effect::populate, Effect::harvest, Effect::failed_call})
+  for (auto const effect : {Effect::populate, Effect::harvest, Effect::tell, Effect::failed_call})
     EXPECT_GE(census[effect] * 1000, count) << effect_names[static_cast<std::size_t>(effect)];
 }
 

@@ -44,7 +44,9 @@ class World : public Forecasts<Format> {
     return map_nothing(over ? "map device over" : "map device", range, Device{}, attr, over,
                        [&] { flat_.map_device(range, attr); });
   }
+  /// Of a table without areas every other time with the marks told.
   bool unmap(GuestRange range) {
+    if (!has_areas() && ++unmaps_ % 2 == 0) return unmap_and_tell(range);
     operation_ = {"unmap", range, {}, {}, limit_};
     auto const forecast = funded_by_area(
         range, [&](GuestRange part, const Attr&) { return std::optional{Unmap{part}}; }, Unmap{range});
@@ -54,6 +56,34 @@ class World : public Forecasts<Format> {
     });
     if (done) flat_.unmap(range);
     return check(done);
+  }
+  bool unmap_and_tell(GuestRange range) {
+    operation_ = {"unmap and tell", range, {}, {}, limit_};
+    auto const what = format_.harvestable();
+    auto const forecast = funded(Unmap{range});
+    auto const owed = owed_reports(range);
+    std::vector<GuestRange> runs;
+    pays_ = true;
+    auto const done = call(Change::unmap(range), forecast, [&] {
+      auto result = table().unmap(range, what, [&](GuestRange run) {
+        oracle_.tlb().harvested(run, what);
+        runs.push_back(run);
+      });
+      if (result) oracle_.tlb().told(range, what);
+      return result;
+    });
+    pays_ = false;
+    if (!done && !runs.empty()) complain("a call that failed has told of something");
+    for (auto const& run : runs)
+      if (!range.contains(run)) complain("told of what is outside the range: " + text(run));
+    for (auto const& report : owed)
+      if (done && !covered(flat_[report.strip].range.clamp_to(range), runs)) complain("a written page went untold");
+    if (done) flat_.unmap(range);
+    if (!runs.empty()) census_->note(Effect::tell);
+    settled_ = done;
+    auto const changed = check(done);
+    settled_ = false;
+    return changed;
   }
   /// Gives `attr` to all areas in the range; if `selective`, not to those whose attributes have the software bit 0.
   bool protect(GuestRange range, Attr attr, bool selective) {
@@ -219,9 +249,11 @@ class World : public Forecasts<Format> {
   using Base::call, Base::check, Base::check_thoroughly, Base::complain, Base::funded, Base::funded_by_area;
   using Base::calls_in_edit_, Base::census_, Base::edit_, Base::flat_, Base::format_, Base::geometry_, Base::limit_;
   using Base::give_up, Base::listen_to_oracle, Base::moves_pages, Base::page_source, Base::page_to_be, Base::perform;
-  using Base::operation_, Base::oracle_, Base::pages_, Base::set_, Base::settled_;
+  using Base::operation_, Base::oracle_, Base::pages_, Base::pays_, Base::set_, Base::settled_;
   using Base::table;
   using typename Base::Forecast;
+
+  unsigned unmaps_ = 0;
 
   struct Report {
     std::size_t strip;

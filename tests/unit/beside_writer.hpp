@@ -76,6 +76,7 @@ class BesideWriter {
   std::uint64_t amid_edits() const { return amid_edits_.load(); }    // answers while a step was under way
   std::uint64_t broken_seen() const { return broken_seen_.load(); }  // of those, broken ones
   std::uint64_t writes_held_to() const { return writes_held_to_; }   // writes of CPUs that a harvest had to report
+  std::uint64_t writes_told() const { return writes_told_; }         // that an unmap had to tell of
   std::uint64_t held() const { return held_; }                       // edits beside a reader that was held in a query
   std::uint64_t frames_released() const { return frames_.released(); }
 
@@ -122,6 +123,7 @@ class BesideWriter {
   void perform(std::size_t k) {
     auto const& step = plan_[k];
     if (step.act == Act::harvest) return harvest(k);
+    if (tells(k)) return unmap_and_tell(k);
     auto const done = by_ == Writes::set ? through_set(step) : through_table(step);
     if (!done) wrong("a call failed, step " + std::to_string(k), step.range.begin);
   }
@@ -166,10 +168,34 @@ class BesideWriter {
       if (!reported(EditPlan::page(i))) wrong("a harvest forgot a write", EditPlan::page(i));
     writes_held_to_ += must.size();
   }
-  bool reported(GuestPhys page) const {
-    for (auto const& run : reported_)
+  /// Every other unmap of a table. What it takes away is broken for a moment, in any format.
+  bool tells(std::size_t k) const { return by_ == Writes::table && plan_[k].act == Act::unmap && k % 2 == 0; }
+  void unmap_and_tell(std::size_t k) {
+    auto const range = plan_[k].range;
+    std::vector<GuestRange> told;
+    auto const sink = [&](GuestRange run) { told.push_back(run); };
+    if (!table_.unmap(range, {table_.format().harvestable().accessed && k % 4 == 0, true}, sink))
+      wrong("an unmap failed, step " + std::to_string(k), range.begin);
+    // No CPU writes there any more, and what each has written is in the ledger.
+    for (std::size_t i = 0; i != EditPlan::watched; ++i) {
+      auto const page = EditPlan::page(i);
+      if (!range.contains(page) || !written(i, k - 1) || reported(page)) continue;
+      if (!within(told, page)) wrong("an unmap forgot a write", page);
+      ++writes_told_;
+    }
+    forget_writes(k);
+  }
+  bool reported(GuestPhys page) const { return within(reported_, page); }
+  static bool within(const std::vector<GuestRange>& runs, GuestPhys page) {
+    for (auto const& run : runs)
       if (run.contains(page)) return true;
     return false;
+  }
+  /// Whether the slot may have been broken in that time.
+  bool may_be_broken(GuestRange slot, std::size_t from, std::size_t to) const {
+    return plan_.unsettled(slot, from, to, [&](std::size_t k) {
+      return table_.format().can_break() ? EditPlan::may_break(plan_[k].act) : tells(k);
+    });
   }
 
   // ---- the hook
@@ -241,7 +267,7 @@ class BesideWriter {
       case Kind::leaf: return plan_.sometime(leaf.range, page, from, to, same);
       case Kind::broken: {
         auto const becomes_table = leaf.attr == Attr{};
-        return table_.format().can_break() && plan_.unsettled(leaf.range, from, to) &&
+        return may_be_broken(leaf.range, from, to) &&
                (becomes_table || plan_.sometime(leaf.range, page, from, to, same));
       }
       case Kind::table: break;
@@ -319,7 +345,7 @@ class BesideWriter {
     else if (found.kind == testing::Decoded::Kind::absent)
       right = plan_.sometime(span, page, from, to, [](GuestPhys, auto const& meaning) { return !meaning; });
     else
-      right = table_.format().can_break() && plan_.unsettled(span, from, to);
+      right = may_be_broken(span, from, to);
     if (!right) wrong("a CPU has found what was never true", page, leads_to(page).raw());
     if (!found.leaf() || !write || !right) return {};
     return leads_to(page);
@@ -354,7 +380,7 @@ class BesideWriter {
   Readers readers_;
   WriteLedger<cpu_count> ledger_;
   std::vector<GuestRange> reported_;  // by this edit's harvests
-  std::uint64_t writes_held_to_ = 0, held_ = 0;
+  std::uint64_t writes_held_to_ = 0, writes_told_ = 0, held_ = 0;
 
   std::chrono::steady_clock::time_point began_;  // the present edit
   const Stale* stale_ = nullptr;                 // of the invalidation that is requested

@@ -90,21 +90,22 @@ class EditPlan {
         return true;
     return false;
   }
-  /// Whether in that time an edit was open that touched the slot, so that it may have been broken.
-  bool unsettled(GuestRange slot, std::size_t from, std::size_t to) const {
+  /// Whether in that time an edit was open of which a step that breaks(step) touched the slot.
+  template <class Breaks>
+  bool unsettled(GuestRange slot, std::size_t from, std::size_t to, Breaks breaks) const {
     for (auto k = from; k <= to; ++k) {
       if (k == from && steps_[k].last == k) continue;
       for (auto i = steps_[k].first; i <= k; ++i)
-        if (may_break(steps_[i].act) && steps_[i].range.overlaps(slot)) return true;
+        if (breaks(i) && steps_[i].range.overlaps(slot)) return true;
     }
     return false;
   }
   /// After step `k` hardware may still use what stood after this one.
   std::size_t cached_since(std::size_t k) const { return steps_[k].last == k ? k : steps_[k].first - 1; }
 
- private:
   static constexpr bool may_break(Step::Act act) { return act != Step::Act::harvest && act != Step::Act::lift; }
 
+ private:
   Step call() {
     Step step;
     step.range = range();

@@ -18,6 +18,7 @@ class TableFailures : public FormatTest<Format> {
     std::function<Result<std::uint64_t>(S&)> needed;  // of the same change; none for what is no change
     std::uint64_t frames;                             // alone
     std::uint64_t frames_when_cut;                    // where the left leaf has been cut near its edge
+    bool pays = false;                                // what the edit owes
   };
 
   template <class Change>
@@ -69,6 +70,8 @@ class TableFailures : public FormatTest<Format> {
         // One leaf cut at both ends: they share the table below it.
         {"unmap inside one", one, [=](S& w) { return w.table().unmap(one); }, [=](S&) { return Change::unmap(one); },
          needed(Unmap{one}), 2 * cut - 1, cut - 1},
+        {"unmap and tell", middle, [=](S& w) { return w.table().unmap(middle, {.dirty = true}, [](GuestRange) {}); },
+         [=](S&) { return Change::unmap(middle); }, needed(Unmap{middle}), 2 * cut, cut, true},
         {"protect", middle, [=](S& w) { return w.table().protect(middle, ro); }, to(middle, ro),
          needed(Protect{middle, ro}), 2 * cut, cut},
         {"change the memory type", middle, [=](S& w) { return w.table().protect(middle, uncached); },
@@ -150,10 +153,10 @@ FORMAT_TEST(TableFailures, WithAnyFrameMissingACallChangesNothingAndWithTheFrame
     s.oracle.destroy();
     EXPECT_EQ(s.frames().in_use(), 0u) << op.name;
   }
-  // Two ways down twice, both ends four times, one leaf's both ends, three blocks.
+  // Two ways down twice, both ends five times, one leaf's both ends, three blocks.
   auto const shape = this->make().geometry();
-  EXPECT_EQ(all.size(), 15u);
-  EXPECT_EQ(points, 4 * shape.root + 4 * 2 * shape.top_leaf + (2 * shape.top_leaf - 1) + 3);
+  EXPECT_EQ(all.size(), 16u);
+  EXPECT_EQ(points, 4 * shape.root + 5 * 2 * shape.top_leaf + (2 * shape.top_leaf - 1) + 3);
 }
 
 FORMAT_TEST(TableFailures, ThatIsSoAlsoForTheSecondCallOfAnEdit) {
@@ -172,15 +175,15 @@ FORMAT_TEST(TableFailures, ThatIsSoAlsoForTheSecondCallOfAnEdit) {
         auto const range = cut ? GuestRange{leaves.begin + 3 * s.page(), s.page()} : leaves;
         ASSERT_TRUE(s.oracle.protect(range, rw));
         (cut ? points_when_cut : points) += this->exercise(s, op, cut ? op.frames_when_cut : op.frames);
-        EXPECT_EQ(s.oracle.recorder().shootdowns(), shootdowns) << "before the edit ended";
+        EXPECT_EQ(s.oracle.recorder().shootdowns(), shootdowns + op.pays) << "before the edit ended";
       }
       EXPECT_EQ(s.oracle.recorder().shootdowns(), shootdowns + 1);
       s.expect_sound();
       s.oracle.destroy();
       EXPECT_EQ(s.frames().in_use(), 0u) << op.name;
     }
-  EXPECT_EQ(points, 4 * shape.root + 4 * 2 * shape.top_leaf + (2 * shape.top_leaf - 1) + 3);
-  EXPECT_EQ(points_when_cut, 4 * shape.root + 4 * shape.top_leaf + (shape.top_leaf - 1) + 3);
+  EXPECT_EQ(points, 4 * shape.root + 5 * 2 * shape.top_leaf + (2 * shape.top_leaf - 1) + 3);
+  EXPECT_EQ(points_when_cut, 4 * shape.root + 5 * shape.top_leaf + (shape.top_leaf - 1) + 3);
 }
 
 }  // namespace

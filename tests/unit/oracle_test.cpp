@@ -600,6 +600,34 @@ TYPED_TEST(OracleTest, AHarvestedDirtyBitIsNotLost) {
   EXPECT_EQ(hand.end(), Offence::none);
 }
 
+TYPED_TEST(OracleTest, AMarkThatGoesUntoldIsNamedWhereAllAreToldOf) {
+  for (bool const told : {false, true}) {
+    ByHand<TypeParam> hand;
+    auto const table = hand.pages(TypeParam::clean(0, ram), rwx);
+    hand.tlb_.use(0_gpa, true);
+    hand.begin(Change::unmap(first_page));
+    hand.store(table, 0, 0);
+    hand.publish();
+    hand.invalidate(first_page, 0);
+    if (told) hand.tlb_.harvested(first_page, {false, true});
+    hand.tlb_.told(first_page, {false, true});
+    hand.commit();
+    EXPECT_EQ(hand.end(), told ? Offence::none : Offence::lost_dirty);
+  }
+}
+
+TYPED_TEST(OracleTest, ANoteOfWhatGoesIsInvalidToHardwareAndPasses) {
+  auto& hand = this->by_hand;
+  auto const table = hand.pages(TypeParam::clean(0, ram), rwx);
+  hand.begin(Change::unmap(first_page));
+  hand.store(table, 0, TypeParam::broken(TypeParam::clean(0, ram)));
+  hand.publish();
+  hand.invalidate(first_page, 0);
+  hand.store(table, 0, 0);
+  hand.commit();
+  EXPECT_EQ(hand.end(), Offence::none);
+}
+
 TYPED_TEST(OracleTest, AClearedDirtyBitWithoutInvalidationIsNamed) {
   auto& hand = this->by_hand;
   auto const table = hand.pages(TypeParam::clean(0, ram), rwx);

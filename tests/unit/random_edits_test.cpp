@@ -64,8 +64,8 @@ class Sequence {
       case 3:
       case 4:
       case 5: make(Replace{range, host, attr}, [&] { return oracle_.replace(range, host, attr); }); break;
-      case 6:
-      case 7: make(Unmap{range}, [&] { return oracle_.unmap(range); }); break;
+      case 6: make(Unmap{range}, [&] { return oracle_.unmap(range); }); break;
+      case 7: make(Unmap{range}, [&] { return oracle_.unmap(range, format_.harvestable(), [](GuestRange) {}); }); break;
       case 8:
       case 9:
       case 10: make(Protect{range, attr}, [&] { return oracle_.protect(range, attr); }); break;
