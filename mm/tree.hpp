@@ -52,6 +52,8 @@ class Tree : public Ledger<F, Frames, Hook> {
   Recast<F> recasting_page;      // what became of the last page that was recast alone
   Recast<F> recasting;           // and of the last leaf beside others
 
+  void nothing_is_near() { near.at = near.above_at = Near::nowhere; }
+
   // ---- slots ----
 
   /// Writes `next` (0, or a valid entry) into `slot`, by the step that hardware allows, and notes what is owed for it.
@@ -98,7 +100,7 @@ class Tree : public Ledger<F, Frames, Hook> {
   void open_run(Run& next) {
     this->close_run();
     this->run = &next;
-    near.at = near.above_at = Near::nowhere;
+    nothing_is_near();
   }
   /// From nothing to a table with one leaf, for the page at `at`. False, and nothing is done, where something is there,
   /// or no frame is.
@@ -336,7 +338,7 @@ class Tree : public Ledger<F, Frames, Hook> {
   // Cached table pointers may still lead into these: they wait for the invalidation. What hangs below a broken slot was
   // never linked, and does not.
   void unlink_subtree(HostPhys table, Level level) {
-    near.at = near.above_at = Near::nowhere;
+    nothing_is_near();
     this->each_table_below(table, level, [&](Entry e) {
       if (broken(level, e))
         release_subtree(format.address(level, e), level - 1);

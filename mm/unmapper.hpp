@@ -96,7 +96,7 @@ class Unmapper {
   /// After the invalidation.
   template <class Report>
   void clear(const Slot& slot, Entry e, Age what, Report& report) {
-    tree_.near.at = Near::nowhere;
+    tree_.nothing_is_near();
     Harvester{tree_, what, report}.glean(slot, e);
     if (slot.live) {
       Live::store(*tree_.frames, slot.entry, 0);

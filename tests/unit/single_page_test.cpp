@@ -239,6 +239,28 @@ FORMAT_TEST(SinglePage, AttributesThatTheFormatLacksAreRefusedForAPageThatIsAbse
   EXPECT_TRUE(twins.finish()) << twins.why();
 }
 
+// Nor is what a telling unmap took away: the tables of the page, and the one above them.
+FORMAT_TEST(SinglePage, NothingIsNearThatWasTakenAway) {
+  if (this->geometry.root < 2) return;
+  auto const above = this->geometry.slot(GuestPhys{0}, 2);
+  for (auto const telling : {false, true}) {
+    Twins<Format> twins{this->make(), 12};
+    ASSERT_TRUE(twins.make(Map{this->one(0), this->ram(), rw}));
+    ASSERT_TRUE(twins.make(Map{this->one(0, 1), this->ram(), rw}));
+    ASSERT_TRUE(twins.make(Map{{above.end(), this->page()}, this->ram(), rw}));
+    if (telling)
+      twins.unmap_telling(above);
+    else
+      ASSERT_TRUE(twins.make(Unmap{above}));
+    // Its frames are another table's by now.
+    ASSERT_TRUE(twins.make(Map{{above.end() + this->block(), this->page()}, this->ram(), rw}));
+    ASSERT_TRUE(twins.make(Map{{above.end() + 2 * this->block(), this->page()}, this->ram(), rw}));
+    for (auto const page : {this->one(0, 1), this->one(0), this->one(1)})
+      ASSERT_TRUE(twins.make(Map{page, this->ram(), rw}));
+    ASSERT_TRUE(twins.finish()) << twins.why();
+  }
+}
+
 // One publish for what only adds, and one invalidation more for what takes away, which names the page and no more.
 FORMAT_TEST(SinglePage, OutsideOfAnEditEachCallPaysForItself) {
   Twins<Format> twins{this->make(), 8};

@@ -109,6 +109,11 @@ class Twins {
     auto const ignore = [](GuestRange) {};
     compare(fast_.table->harvest(range, what, ignore), slow_.table->harvest(range, what, ignore));
   }
+  void unmap_telling(GuestRange range) {
+    auto const ignore = [](GuestRange) {};
+    Age const what{false, true};
+    compare(fast_.table->unmap(range, what, ignore), slow_.table->unmap(range, what, ignore));
+  }
   /// Hardware marks what translates `at`.
   void use(GuestPhys at, bool write) {
     use(fast_, at, write);
