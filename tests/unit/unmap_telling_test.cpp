@@ -104,6 +104,9 @@ FORMAT_TEST(UnmapTelling, TheHighestSlotThatBecomesEmptyGoesByOneStoreAndIsForgo
   EXPECT_EQ(this->told, std::vector{this->pages(1, 7, 1)});
   EXPECT_EQ(this->recorder().stores(), 2u);
   EXPECT_EQ(this->table().tables(), 1u);
+  // The next page there finds no table that is still known.
+  ASSERT_TRUE(this->oracle.map(this->pages(1, 3, 1), this->ram(), rw));
+  EXPECT_EQ(this->table().query(this->at(1, 3)).kind, Kind::leaf);
 }
 
 FORMAT_TEST(UnmapTelling, PagesOfATableThatStaysAreForgottenOneByOneAndCounted) {
@@ -180,6 +183,12 @@ FORMAT_TEST(UnmapTelling, OfNothingThereIsNothingToTell) {
   ASSERT_TRUE(this->unmap({this->at(3), this->block()}));
   EXPECT_TRUE(this->told.empty());
   EXPECT_EQ(this->recorder().stores() + this->recorder().shootdowns(), 0u);
+  {
+    auto edit = this->oracle.edit();
+    ASSERT_TRUE(this->oracle.unmap(this->pages(1, 0, 1)));
+    ASSERT_TRUE(this->unmap(this->pages(1, 1, 0)));
+    EXPECT_EQ(this->recorder().shootdowns(), 1u) << "it pays all the same";
+  }
   // Without marks to tell it is an unmap.
   ASSERT_NO_FATAL_FAILURE(this->write(this->at(1, 1)));
   ASSERT_TRUE(this->unmap(this->pages(1, 0, 2), {}));
@@ -259,7 +268,10 @@ FORMAT_TEST(UnmapTelling, WhatWaitsBrokenIsForgottenWhole) {
   {
     auto edit = this->oracle.edit();
     ASSERT_TRUE(this->oracle.protect(this->pages(1, 3, 2), ro));  // cut, and where it breaks its table waits
+    auto const waits = this->table().query(this->at(1)).kind == Kind::broken;
+    auto const stores = this->recorder().stores();
     ASSERT_TRUE(this->unmap(block));
+    EXPECT_EQ(this->recorder().stores() - stores, waits ? 1u : 2u) << "what is broken is not broken again";
     EXPECT_EQ(this->told, std::vector{block}) << "the block's mark is that of all its pages";
     EXPECT_EQ(this->recorder().shootdowns(), 1u);
     EXPECT_EQ(this->table().tables(), 1u);
