@@ -66,9 +66,14 @@ endforeach()
 # Commands: what they answer to bad arguments.
 static_check(commands refusals ${scripts}/commands)
 
-# Consumers: the library as other projects get it, running the README's own example.
-static_check(consumer installed ${scripts}/consumer installed)
-static_check(consumer fetched ${scripts}/consumer fetched)
+# Consumers: the library as other projects get it, running the README's own example; and without an operating system.
+foreach(way IN ITEMS installed pkg-config deb fetched)
+  static_check(consumer ${way} ${scripts}/consumer ${way})
+endforeach()
+foreach(way IN ITEMS installed pkg-config fetched)
+  static_check(consumer ${way}-aarch64 ${scripts}/consumer ${way} aarch64)
+endforeach()
+static_check(consumer deb-x86_64 ${scripts}/consumer deb x86_64)
 
 # Documents: what they say of testing/ is so.
 static_check(documents rules ${scripts}/documents rules)
