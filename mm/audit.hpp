@@ -10,6 +10,7 @@
 
 namespace slat {
 
+/// What is wrong, one for each clause that audit() checks.
 enum class Flaw : std::uint8_t {
   none,
   area_order,       // areas not sorted, empty, or past 2^64
@@ -28,6 +29,7 @@ enum class Flaw : std::uint8_t {
   broken_left,      // a broken slot outside an edit, or below another one
 };
 
+/// In words.
 constexpr std::string_view name(Flaw flaw) {
   switch (flaw) {
     case Flaw::none: return "areas and tables agree"sv;
@@ -51,13 +53,15 @@ constexpr std::string_view name(Flaw flaw) {
 
 /// The first flaw found, or none. True when all is well.
 struct [[nodiscard]] Audit {
-  Flaw flaw = Flaw::none;
+  Flaw flaw = Flaw::none;   // what is wrong
   GuestRange where{};       // the area, or the span of the slot
   std::uint64_t value = 0;  // the entry, count or address that is wrong
 
+  /// True when nothing is wrong.
   constexpr explicit operator bool() const { return flaw == Flaw::none; }
 };
 
+/// As one sentence: the flaw, where it is, and the value that is wrong.
 template <TextSink Out>
 constexpr void print(Out& out, const Audit& audit) {
   out(name(audit.flaw));

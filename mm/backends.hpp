@@ -15,14 +15,15 @@ namespace slat {
 
 /// The area's first byte is at `base`, and so on.
 struct Linear {
-  HostPhys base;
+  HostPhys base;  // a whole page
   friend bool operator==(Linear, Linear) = default;
 };
 /// Pages come from `source` when they are first touched.
 template <class Source>
 struct Lazy {
+  /// `pages` outlives every area that has it.
   explicit Lazy(Source& pages) : source{&pages} {}
-  Source* source;
+  Source* source;  // never null
   friend bool operator==(Lazy, Lazy) = default;
 };
 /// Emulated: nothing is ever mapped.
@@ -37,9 +38,12 @@ class Backends {
   using Transaction = typename Table::Transaction;
 
  public:
+  /// Any of the three is one.
+  /// @{
   Backends(Linear linear) : is_{Is::linear}, base_{linear.base} {}
   Backends(Lazy<Source> lazy) : is_{Is::lazy}, source_{lazy.source} {}
   Backends(Device) {}
+  /// @}
 
   friend bool operator==(const Backends&, const Backends&) = default;
 
@@ -52,6 +56,8 @@ class Backends {
 
   // ---- one operation by itself ----
 
+  /// One operation of MappingBackend, all or nothing, in an edit of its own. Errors are those of PageTable.
+  /// @{
   Result<> map(GuestPhys start, std::uint64_t size, const Attr& attr, Table& table) {
     return alone(
         table, [&](auto& t) { return plan_map(start, size, attr, t); },
@@ -66,9 +72,12 @@ class Backends {
         table, [&](auto& t) { return plan_protect(start, size, attr, t); },
         [&](auto& t) { commit_protect(start, size, attr, t); });
   }
+  /// @}
 
   // ---- many, all or nothing ----
 
+  /// What PlanningBackend asks for: plan_* checks and reserves, commit_* then does it and cannot fail.
+  /// @{
   static Transaction begin(Table& table) { return Transaction{table}; }
   /// Whether any call may name this range, be there areas in it or not.
   static Result<> check(GuestRange range, Transaction& t) { return t.check(range); }
@@ -129,6 +138,7 @@ class Backends {
   void commit_coalesce(GuestPhys start, std::uint64_t size, Transaction& t) const noexcept {
     t.commit(Coalesce{{start, size}});
   }
+  /// @}
 
   // ---- faults, dirty bits, audit ----
 
@@ -158,6 +168,8 @@ class Backends {
     return populate({at.down_to(source_->granule()), source_->granule()}, attr, table);
   }
 
+  /// The table's own, for what areas may ask.
+  /// @{
   template <class Sink>
   static Result<> harvest(GuestRange range, Age what, Sink&& sink, Table& table) {
     return table.harvest(range, what, sink);
@@ -186,6 +198,7 @@ class Backends {
       return {Flaw::hole, GuestRange::between(next, range.end()), 0};
     return found;
   }
+  /// leaf_outside, where anything is mapped between areas.
   static Audit audit_gap(GuestRange range, Table& table) {
     Audit found{};
     table.visit(range, [&](const Leaf& leaf) {
@@ -194,6 +207,7 @@ class Backends {
     return found;
   }
   static Audit audit_table(Table& table) { return table.audit(); }
+  /// @}
 
  private:
   template <class Plan, class Commit>

@@ -10,6 +10,7 @@
 
 namespace slat {
 
+/// Why a call was refused. Whatever it was, nothing has been changed, unless a backend of three operations failed.
 enum class Errc : std::uint8_t {
   already_exists,  // an area is there already (`other` is its range)
   already_mapped,  // a translation is there already (`other` is its leaf)
@@ -41,16 +42,18 @@ enum class Argument : std::uint8_t {
 
 /// Why a call was refused: a value, comparable by its code, printable as one sentence.
 struct [[nodiscard]] Error {
-  Errc code = Errc::bad_state;
-  Argument argument = Argument::none;
-  std::uint64_t value = 0;  // the offending argument, as given; for a range that is out of range, the limit
-  GuestRange range{};       // what the call was asked to work on, where known
-  GuestRange other{};       // what stood in the way, where something did
+  Errc code = Errc::bad_state;         // which rule
+  Argument argument = Argument::none;  // which argument broke it
+  std::uint64_t value = 0;             // the offending argument, as given; for a range that is out of range, the limit
+  GuestRange range{};                  // what the call was asked to work on, where known
+  GuestRange other{};                  // what stood in the way, where something did
 
+  /// Whether it is for this reason.
   friend constexpr bool operator==(const Error& a, Errc why) { return a.code == why; }
   friend constexpr bool operator==(const Error&, const Error&) = default;
 };
 
+/// In words.
 constexpr std::string_view name(Errc code) {
   switch (code) {
     case Errc::already_exists: return "an area already exists there"sv;
@@ -66,6 +69,7 @@ constexpr std::string_view name(Errc code) {
   return "unknown error"sv;
 }
 
+/// In words; empty for none.
 constexpr std::string_view name(Argument argument) {
   switch (argument) {
     case Argument::none: return ""sv;

@@ -19,6 +19,7 @@ class FrameNodes {
   /// `granule` is the smallest number of bytes that `frames` hands out.
   explicit constexpr FrameNodes(Frames& frames, std::uint64_t granule = 4096) : frames_{&frames}, granule_{granule} {}
 
+  /// One block of frames, or null when there is none. See NodeSource.
   void* allocate(std::size_t bytes) noexcept {
     auto const frame = frames_->allocate(whole(bytes));
     if (!frame) return nullptr;
@@ -27,6 +28,7 @@ class FrameNodes {
     *block = frame->raw();
     return block + header;
   }
+  /// `bytes` as for allocate().
   void release(void* block, std::size_t bytes) noexcept {
     auto const frame = static_cast<Entry*>(block)[-std::ptrdiff_t{header}];
     frames_->release(HostPhys{frame}, whole(bytes));

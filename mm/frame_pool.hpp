@@ -67,17 +67,23 @@ class FramePool {
     release_run(begin, begin + granules);
   }
 
+  /// See FrameSource. `frame` is one that was handed out.
+  /// @{
   Entry* view(HostPhys frame) const noexcept { return reinterpret_cast<Entry*>(frame.raw() + to_bytes_); }
   std::uint64_t& word(HostPhys frame) noexcept { return words_[(frame - base_) >> shift_]; }
+  /// @}
   /// Whether `frame` lies in the part that is handed out.
   bool owns(HostPhys frame) const noexcept {
     return frame >= address(first_) && frame - base_ < std::uint64_t{count_} << shift_;
   }
 
+  /// In bytes.
   std::uint64_t granule() const { return std::uint64_t{1} << shift_; }
   /// Granules handed out, and granules that could be.
+  /// @{
   std::uint64_t used() const { return used_; }
   std::uint64_t capacity() const { return count_ - first_; }
+  /// @}
 
  private:
   using Index = std::uint32_t;

@@ -10,12 +10,12 @@ namespace slat {
 /// One slot's translation, decoded.
 struct Leaf {
   Kind kind = Kind::absent;  // broken: what follows is what it will be, and no CPU can use it now
-  Level level = 0;
-  GuestRange range{};  // all that the slot translates; for absent, all that is known to be absent
-  HostPhys host{};     // of range.begin
-  Attr attr{};
-  Age age{};
-  Entry entry = 0;  // as it stands in the table
+  Level level = 0;           // of the slot
+  GuestRange range{};        // all that the slot translates; for absent, all that is known to be absent
+  HostPhys host{};           // of range.begin
+  Attr attr{};               // as it was asked for
+  Age age{};                 // what hardware has seen of it
+  Entry entry = 0;           // as it stands in the table
 
   /// Where `at`, an address in `range`, translates to.
   constexpr HostPhys host_of(GuestPhys at) const { return host + (at - range.begin); }
@@ -31,6 +31,7 @@ constexpr void print(Out& out, Prot prot) {
   out(user && supervisor ? "x"sv : user ? "U"sv : supervisor ? "S"sv : "-"sv);
 }
 
+/// In words.
 constexpr std::string_view name(Memory memory) {
   switch (memory) {
     case Memory::normal: return "normal"sv;
@@ -42,6 +43,7 @@ constexpr std::string_view name(Memory memory) {
   return "unknown"sv;
 }
 
+/// "rwx normal", with " sw1" to " sw3" behind it where software bits are set.
 template <TextSink Out>
 constexpr void print(Out& out, const Attr& attr) {
   print(out, attr.prot);
@@ -58,8 +60,10 @@ constexpr void print(Out& out, const Attr& attr) {
 template <TextSink Out>
 class Dump {
  public:
+  /// Prints to `out`, which outlives it.
   explicit constexpr Dump(Out& out) : out_{&out} {}
 
+  /// The next leaf, in address order.
   constexpr void operator()(const Leaf& leaf) {
     if (count_ != 0 && continues(leaf)) {
       run_.range.size += leaf.range.size;

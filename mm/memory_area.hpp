@@ -23,14 +23,19 @@ class MemoryArea {
   constexpr MemoryArea(GuestPhys start, std::uint64_t size, F flags, B backend = B{})
       : range_{start, size}, flags_{std::move(flags)}, backend_{std::move(backend)} {}
 
+  /// Where it is, what it allows, and who maps it.
+  /// @{
   constexpr GuestRange range() const { return range_; }
   constexpr GuestPhys start() const { return range_.begin; }
   constexpr std::uint64_t size() const { return range_.size; }
   constexpr const F& flags() const { return flags_; }
   constexpr const B& backend() const { return backend_; }
   constexpr B& backend() { return backend_; }
+  /// @}
 
+  /// Whether the address is inside.
   constexpr bool contains(GuestPhys at) const { return range_.contains(at); }
+  /// Whether any address is inside both.
   constexpr bool overlaps(GuestRange range) const { return range_.overlaps(range); }
 
   /// The backend that the part of this area from `at` on has.
@@ -48,6 +53,7 @@ class MemoryArea {
   }
   /// Takes in the area that begins where this one ends.
   constexpr void append(const MemoryArea& next) { range_.size += next.size(); }
+  /// Other flags; nothing is told to the backend.
   constexpr void protect(F flags) { flags_ = std::move(flags); }
 
   /// Whether `next` begins where this one ends and is, but for that, more of the same. What cannot be compared is not:

@@ -8,8 +8,10 @@ namespace slat {
 /// links itself, so that no debt needs memory. Pinned while an edit knows it; the writer's, as the table is.
 class Owed {
  public:
+  /// Gives back what is owed. Called once for each edit that was told of it.
   using Pay = void (*)(Owed&) noexcept;
 
+  /// `pay` gets the object itself.
   explicit constexpr Owed(Pay pay) : pay_{pay} {}
   Owed(const Owed&) = delete;
   Owed& operator=(const Owed&) = delete;

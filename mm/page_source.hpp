@@ -12,6 +12,7 @@ namespace slat {
 
 /// Fills a page with zeros, so that no guest sees what another left.
 struct ZeroPage {
+  /// The whole page, of `bytes` bytes.
   void operator()(Entry* page, std::uint64_t bytes) const noexcept {
     for (std::size_t i = 0; i != bytes / sizeof(Entry); ++i) page[i] = 0;
   }
@@ -37,8 +38,11 @@ class PageSource : public Owed {
         page_bytes_{page_bytes},
         prepare_{prepare} {}
 
+  /// In bytes, as they were given.
+  /// @{
   std::uint64_t granule() const { return granule_; }
   std::uint64_t page_bytes() const { return page_bytes_; }
+  /// @}
   /// Pages out, in granules.
   std::uint64_t in_use() const { return in_use_; }
 

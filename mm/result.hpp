@@ -15,8 +15,12 @@ namespace slat {
 template <class T = void>
 class [[nodiscard]] Result {
  public:
+  /// A value, or a reason: a function returns either as it is.
+  /// @{
   constexpr Result(T value) : value_{std::move(value)}, ok_{true} {}
   constexpr Result(const Error& why) : why_{why}, ok_{false} {}
+  /// @}
+  /// Takes the value; what is left of the source may only be destroyed.
   constexpr Result(Result&& from) noexcept : ok_{from.ok_} {
     if (ok_)
       std::construct_at(&value_, std::move(from.value_));
@@ -33,13 +37,16 @@ class [[nodiscard]] Result {
   }
   constexpr ~Result() = default;
 
+  /// Whether there is a value.
   constexpr explicit operator bool() const { return ok_; }
   /// The value. Only when the result is true.
+  /// @{
   constexpr T& operator*() & { return value_; }
   constexpr const T& operator*() const& { return value_; }
   constexpr T&& operator*() && { return std::move(value_); }
   constexpr T* operator->() { return &value_; }
   constexpr const T* operator->() const { return &value_; }
+  /// @}
   /// The reason. Only when the result is false.
   constexpr const Error& error() const { return why_; }
 
@@ -51,14 +58,21 @@ class [[nodiscard]] Result {
   bool ok_;
 };
 
+/// Success, or why not.
 template <>
 class [[nodiscard]] Result<void> {
  public:
+  /// Success, or a reason.
+  /// @{
   constexpr Result() : none_{}, ok_{true} {}
   constexpr Result(const Error& why) : why_{why}, ok_{false} {}
+  /// @}
 
+  /// Whether it is success.
   constexpr explicit operator bool() const { return ok_; }
+  /// The reason. Only when the result is false.
   constexpr const Error& error() const { return why_; }
+  /// Nothing: for SLAT_TRY.
   constexpr void operator*() const {}
 
  private:

@@ -17,16 +17,19 @@ namespace slat {
 /// to `everything`, which is correct and only slower. A value; one thread at a time.
 class Stale {
  public:
+  /// Ranges that are told apart; more are everything.
   static constexpr std::size_t capacity = 16;
   /// The level of a range whose leaves were of several sizes, or lay below an unlinked table: give no level hint.
   static constexpr Level unknown_level = ~Level{0};
 
+  /// One of the ranges that ranges() lists.
   struct Range {
     GuestRange range;  // aligned to the granule; for a split, the whole old block
     Level level;       // of all its leaves, or unknown_level
     bool tables;       // tables were unlinked here: cached table pointers must go too
   };
 
+  /// Whether nothing is stale.
   constexpr bool empty() const { return count_ == 0; }
   /// All of the guest's translations, table pointers too. ranges() is then empty.
   constexpr bool everything() const { return count_ > capacity; }
@@ -34,8 +37,10 @@ class Stale {
   constexpr bool tables() const { return !empty() && tables_; }
   /// Nothing moved, went away or changed its type: rights or A/D marks were taken away, and no more.
   constexpr bool only_rights_shrank() const { return !empty() && only_rights_; }
+  /// In no order; none overlaps another.
   constexpr std::span<const Range> ranges() const { return {ranges_.data(), everything() ? 0 : count_}; }
 
+  /// Whether any address in `range` may be stale.
   constexpr bool overlaps(GuestRange range) const {
     if (everything()) return true;
     for (auto const& known : ranges())
@@ -68,12 +73,14 @@ class Stale {
     only_rights_ = only_rights;
   }
 
+  /// All translations and table pointers; of which only rights shrank, if that is said.
   constexpr void add_everything(bool only_rights = false) {
     only_rights_ = only_rights && (empty() || only_rights_);
     tables_ = true;
     count_ = capacity + 1;
   }
 
+  /// Nothing is stale any more.
   constexpr void clear() { count_ = 0; }
 
  private:

@@ -76,6 +76,7 @@ constexpr void print_range(Out& out, GuestRange range) {
 template <std::size_t N>
 class TextBuffer {
  public:
+  /// Appends as much as fits.
   constexpr void operator()(std::string_view piece) {
     for (char const c : piece) {
       if (length_ == N) {
@@ -85,7 +86,9 @@ class TextBuffer {
       text_[length_++] = c;
     }
   }
+  /// All that fitted.
   constexpr std::string_view view() const { return {text_.data(), length_}; }
+  /// Whether something did not.
   constexpr bool truncated() const { return truncated_; }
 
  private:

@@ -19,6 +19,7 @@ struct IdRegisters {
 
 /// The size of a page, of a table and of the unit that TLBI counts in.
 enum class Granule : std::uint8_t { k4, k16, k64 };
+/// log2 of its bytes.
 constexpr unsigned page_bits(Granule granule) {
   return granule == Granule::k4 ? 12 : granule == Granule::k16 ? 14 : 16;
 }
@@ -29,11 +30,11 @@ enum class Bbm : std::uint8_t { never, listed, reported };
 
 /// A CPU's features, or, with common(), what all of a machine's CPUs can do.
 struct Features {
-  unsigned pa_bits = 32;    // PARange
-  bool granule_4k = false;  // at stage 2
-  bool granule_16k = false;
-  bool granule_64k = false;
-  unsigned vmid_bits = 8;
+  unsigned pa_bits = 32;           // PARange
+  bool granule_4k = false;         // at stage 2
+  bool granule_16k = false;        // the same
+  bool granule_64k = false;        // the same
+  unsigned vmid_bits = 8;          // 8 or 16
   unsigned bbm = 0;                // FEAT_BBM: 0 or 2. Level 1, a step through nT, would cost a second shootdown
   bool hardware_accessed = false;  // FEAT_HAFDBS
   bool hardware_dirty = false;     // FEAT_HAFDBS, with the dirty state
@@ -43,6 +44,7 @@ struct Features {
   bool ttl = false;                // FEAT_TTL: TLBI takes a level hint
   bool tlbi_range = false;         // FEAT_TLBIRANGE
 
+  /// Whether stage 2 has this granule.
   constexpr bool supports(Granule granule) const {
     return granule == Granule::k4 ? granule_4k : granule == Granule::k16 ? granule_16k : granule_64k;
   }

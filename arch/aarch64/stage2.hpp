@@ -38,6 +38,8 @@ struct Stage2Options {
 template <Granule G = Granule::k4>
 class Stage2 {
  public:
+  /// The bits of an entry that have names, as the drawing above shows them.
+  /// @{
   static constexpr Entry valid = 1ull << 0;
   static constexpr Entry table_or_page = 1ull << 1;  // 0 is a block; at level 0 it must be 1
   static constexpr Entry s2ap_r = 1ull << 6;
@@ -47,6 +49,7 @@ class Stage2 {
   static constexpr Entry dirty_modifier = 1ull << 51;
   static constexpr Entry write_intent = 1ull << 57;    // software: writable, where hardware does not track dirty
   static constexpr Entry software_dirty = 1ull << 58;  // software: was dirty when it lost the write right
+  /// @}
 
   /// The shape of the tree and the features to use. Refused: a granule that the CPU lacks at stage 2; guest addresses
   /// longer than its physical ones, or shorter than VTCR_EL2.T0SZ can say.
@@ -60,14 +63,18 @@ class Stage2 {
     return Stage2{cpu, options};
   }
 
+  /// What TableFormat asks for, with what is particular to this format.
+  /// @{
   constexpr Geometry geometry() const {
     return {bits, index_bits, geometry_.root_bits, geometry_.root, geometry_.top_leaf};
   }
   constexpr unsigned output_bits() const { return pa_bits_ < 48 ? pa_bits_ : 48; }
   /// What the CPU has, which may be more than output_bits(): VTCR_EL2.PS wants to know.
   constexpr unsigned pa_bits() const { return pa_bits_; }
+  /// Whether HCR_EL2.FWB must be set for what leaf() writes.
   constexpr bool forces_write_back() const { return fwb_; }
 
+  /// No write-through, no executable device memory; one kind of execution without the other only with FEAT_XNX.
   constexpr bool supports(const Attr& a) const {
     auto const x = a.prot & Prot::x;
     if (a.software > 3 || a.memory == Memory::write_through) return false;
@@ -154,6 +161,7 @@ class Stage2 {
   constexpr bool can_break() const { return true; }
   constexpr Entry broken(Entry e) const { return e & ~valid; }
   constexpr Entry mended(Entry e) const { return e == 0 ? 0 : e | valid; }
+  /// @}
 
  private:
   static constexpr unsigned bits = page_bits(G);

@@ -15,6 +15,7 @@ namespace slat::aarch64 {
 /// CPUs may invalidate at once. A hypervisor that counts, or leaves a step out to see a test fail, wraps it.
 class Instructions {
  public:
+  /// One step. A `select` is followed by its `restore` in the same copy.
   void operator()(const Step& step) {
     switch (step.what) {
       case Step::What::select: return select(step.operand);
@@ -68,13 +69,16 @@ class Instructions {
 template <class Execute = Instructions>
 class Tlb {
  public:
+  /// `vmid` is what VTTBR_EL2 holds while the guest runs, or 0. `execute` is copied for each invalidation.
   Tlb(const TlbiTarget& target, std::uint16_t vmid, const TlbiOptions& options = {}, Execute execute = {})
       : target_{target}, options_{options}, vmid_{vmid}, execute_{std::move(execute)} {}
 
+  /// Returns when no CPU of the inner shareable domain can use what `stale` names.
   void operator()(HostPhys root, const Stale& stale) noexcept {
     if (vmid_ == 0) return publish();
     shootdown(target_, options_, vttbr_el2(root, vmid_), stale, execute_);
   }
+  /// DSB ISHST: walkers see earlier stores.
   void publish() noexcept { Execute{execute_}({Step::What::dsb_ishst}); }
 
   /// A fault was spurious: the tables allow the access already. This CPU forgets the page, and the guest retries.
@@ -86,8 +90,11 @@ class Tlb {
   /// VMIDs began a new generation.
   void forget_all_guests() noexcept { aarch64::forget_all_guests(options_, execute_); }
 
+  /// The VM's number, and its change, under the lock that the VMID's users hold.
+  /// @{
   std::uint16_t vmid() const { return vmid_; }
   void assign(std::uint16_t vmid) { vmid_ = vmid; }
+  /// @}
 
  private:
   TlbiTarget target_;

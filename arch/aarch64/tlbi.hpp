@@ -13,6 +13,7 @@ namespace slat::aarch64 {
 
 /// One instruction of an invalidation, or a change of the VMID that the others speak of.
 struct Step {
+  /// Which instruction, or which change.
   enum class What : std::uint8_t {
     select,        // load VTTBR_EL2 with the operand and leave the host's regime: TLBI ...E1 acts on that VMID
     restore,       // undo it; not seen by this CPU before the next isb
@@ -29,8 +30,8 @@ struct Step {
     vmalls12e1,    // on this one
     alle1is,       // drop all that every VMID has, on all CPUs
   };
-  What what;
-  std::uint64_t operand = 0;
+  What what;                  // which
+  std::uint64_t operand = 0;  // of a TLBI, or the VTTBR_EL2 to select
 
   friend constexpr bool operator==(const Step&, const Step&) = default;
 };
@@ -73,8 +74,8 @@ static_assert(ripas2e1_pages(1, 7) == 512 && ripas2e1_pages(3, 31) == 2'097'152)
 
 /// What lowering an invalidation needs to know of the table and the machine.
 struct TlbiTarget {
-  Granule granule;
-  Features cpu;  // FEAT_TTL and FEAT_TLBIRANGE count
+  Granule granule;  // the table's
+  Features cpu;     // FEAT_TTL and FEAT_TLBIRANGE count
 };
 
 namespace detail {

@@ -11,8 +11,8 @@ namespace slat::aarch64 {
 
 /// What a VM remembers between runs. A new one belongs to no generation.
 struct Vmid {
-  std::uint64_t generation = 0;
-  std::uint16_t value = 0;  // 0 is never given out: it belongs to the host
+  std::uint64_t generation = 0;  // in which `value` was given out
+  std::uint16_t value = 0;       // 0 is never given out: it belongs to the host
   friend constexpr bool operator==(Vmid, Vmid) = default;
 };
 

@@ -20,11 +20,11 @@ namespace slat::x86_64 {
 /// one VM cache for their own page tables must not be mixed. One that goes to and fro between nested tables may have
 /// one for each, and else gets a fresh ASID whenever it changes: hardware does not tell tables apart under one.
 struct Asid {
-  std::uint64_t generation = 0;
-  std::uint64_t nested_cr3 = 0;
-  std::uint32_t cpu = 0;
-  std::uint32_t value = 0;  // 0 is never given out: it is the host's
-  bool stale = false;       // something may be cached under it that must not be used
+  std::uint64_t generation = 0;  // of the CPU's numbers, in which `value` was given out
+  std::uint64_t nested_cr3 = 0;  // under which it ran
+  std::uint32_t cpu = 0;         // where it ran: the number is good nowhere else
+  std::uint32_t value = 0;       // 0 is never given out: it is the host's
+  bool stale = false;            // something may be cached under it that must not be used
   friend constexpr bool operator==(const Asid&, const Asid&) = default;
 };
 

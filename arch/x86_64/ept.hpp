@@ -24,7 +24,7 @@ namespace slat::x86_64 {
 
 /// What the caller wants of an EPT. The last two are left out where the CPU lacks them.
 struct EptOptions {
-  unsigned levels = 4;
+  unsigned levels = 4;             // 4 or 5
   bool small_executable = false;   // executable leaves are 4K, so that no guest can provoke the page-size erratum
   bool suppress_ve = false;        // a right that lacks is a VM exit whatever secondary control 18 (#VE) says
   bool accessed_dirty = true;      // EPTP[6]
@@ -39,6 +39,8 @@ struct EptOptions {
 /// brings the faults of that write protection to the hypervisor.
 class Ept {
  public:
+  /// The bits of an entry that have names, as the drawing above shows them.
+  /// @{
   static constexpr Entry read = 1ull << 0;
   static constexpr Entry write = 1ull << 1;
   static constexpr Entry execute = 1ull << 2;
@@ -51,6 +53,7 @@ class Ept {
   static constexpr Entry software_dirty = 1ull << 55;  // software: was dirty when it lost the write right
   static constexpr Entry strict = 1ull << 56;          // software: asked for as device_strict. EPT has one UC
   static constexpr Entry suppress_ve = 1ull << 63;     // hardware does not look at it in a live table entry
+  /// @}
 
   /// Refused: a depth that the CPU lacks.
   static constexpr Result<Ept> create(const EptFeatures& cpu, const EptOptions& options) {
@@ -59,9 +62,13 @@ class Ept {
     return Ept{cpu, options};
   }
 
+  /// What TableFormat asks for, with what is particular to this format.
+  /// @{
   constexpr Geometry geometry() const { return {12, 9, 9, root_, top_leaf_}; }
   constexpr unsigned output_bits() const { return pa_bits_; }
+  /// Whether secondary control 22 must be set for what leaf() writes.
   constexpr bool mode_based_execute() const { return mode_based_execute_; }
+  /// Whether the CPU can walk the tables through its caches: EPTP[2:0].
   constexpr bool write_back_tables() const { return write_back_tables_; }
 
   /// A write right without the read right is a misconfiguration, and so is nothing but execution where the CPU lacks
@@ -180,6 +187,7 @@ class Ept {
     return ((e & ~(parked | suppress_ve)) ^ output) | (e >> parked_shift & (read | write | execute)) |
            ((e & parked_user) != 0 ? execute_user : 0) | silence();
   }
+  /// @}
 
  private:
   static constexpr Entry all_rights = read | write | execute | execute_user;

@@ -24,12 +24,13 @@ constexpr std::uint64_t eptp(const Ept& format, HostPhys root) {
 constexpr std::uint32_t secondary_controls(const Ept& format) {
   return 1u << 1 | (format.mode_based_execute() ? 1u << 22 : 0);
 }
+/// The bits of the controls that secondary_controls() decides.
 inline constexpr std::uint32_t secondary_controls_mask = 1u << 1 | 1u << 22;
 
 /// One INVEPT: the type in a register, and what it reads, an EPTP and 64 bits of 0.
 struct InveptOperands {
-  std::uint64_t type;
-  std::array<std::uint64_t, 2> descriptor;
+  std::uint64_t type;                       // 1: one EPTP, 2: all
+  std::array<std::uint64_t, 2> descriptor;  // the EPTP or 0, and 0
   friend constexpr bool operator==(const InveptOperands&, const InveptOperands&) = default;
 };
 

@@ -10,18 +10,18 @@ namespace slat::x86_64 {
 /// What an Intel CPU's EPT can do, or, with common(), what all of a machine's CPUs can. The default is the least that
 /// any has.
 struct EptFeatures {
-  unsigned pa_bits = 36;
-  bool four_levels = true;
-  bool five_levels = false;
-  bool leaf_2m = false;
-  bool leaf_1g = false;
-  bool execute_only = false;
-  bool accessed_dirty = false;
-  bool mode_based_execute = false;
-  bool pschange_mc_no = false;     // a page's size may change together with its address or type: no machine check
-  bool write_back_tables = false;  // tables may be walked through the caches
-  bool invept_single = false;      // INVEPT forgets one EPTP's translations
-  bool invept_all = false;         // INVEPT forgets those of every EPTP
+  unsigned pa_bits = 36;            // host addresses have as many bits
+  bool four_levels = true;          // a walk of 4
+  bool five_levels = false;         // a walk of 5
+  bool leaf_2m = false;             // large leaves
+  bool leaf_1g = false;             // the same
+  bool execute_only = false;        // a leaf may be executable and not readable
+  bool accessed_dirty = false;      // EPTP[6]: hardware sets A and D
+  bool mode_based_execute = false;  // user and supervisor execution apart
+  bool pschange_mc_no = false;      // a page's size may change together with its address or type: no machine check
+  bool write_back_tables = false;   // tables may be walked through the caches
+  bool invept_single = false;       // INVEPT forgets one EPTP's translations
+  bool invept_all = false;          // INVEPT forgets those of every EPTP
 
   friend constexpr bool operator==(const EptFeatures&, const EptFeatures&) = default;
 };
@@ -37,10 +37,10 @@ struct VmxRegisters {
 /// What an AMD CPU's nested paging can do, or, with common(), what all of a machine's CPUs can. The default is the
 /// least that any has.
 struct NptFeatures {
-  unsigned pa_bits = 36;
+  unsigned pa_bits = 36;       // host addresses have as many bits
   bool nested_paging = false;  // SVM, and nested paging in it
   bool five_levels = false;    // CR4.LA57, which the nested walk follows
-  bool leaf_1g = false;
+  bool leaf_1g = false;        // large leaves; 2M ones are always there
   bool no_execute = false;     // bit 63, once the host's EFER.NXE is on
   bool flush_by_asid = false;  // TLB_CONTROL can flush one ASID
   std::uint32_t asids = 0;     // ASIDs are below this number
@@ -115,6 +115,7 @@ constexpr EptFeatures common(const EptFeatures& a, const EptFeatures& b) {
       .invept_all = a.invept_all && b.invept_all,
   };
 }
+/// The same of AMD CPUs.
 constexpr NptFeatures common(const NptFeatures& a, const NptFeatures& b) {
   return {
       .pa_bits = a.pa_bits < b.pa_bits ? a.pa_bits : b.pa_bits,

@@ -11,6 +11,7 @@ namespace slat::x86_64 {
 /// In VMX root operation. Serialises: stores to tables before it are seen by every walk after it. A hypervisor that
 /// counts, or leaves it out to see a test fail, wraps it.
 struct Invept {
+  /// `type` is 1 for the EPTP in the descriptor, 2 for all. Changes nothing but what this CPU has cached.
   [[nodiscard]] VmxVerdict operator()(std::uint64_t type, const InveptDescriptor& descriptor) const noexcept {
     bool carry;
     bool zero;

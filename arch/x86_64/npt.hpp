@@ -46,6 +46,8 @@ struct NptOptions {
 /// unasked; nothing ever breaks.
 class Npt {
  public:
+  /// The bits of an entry that have names, as the drawing above shows them.
+  /// @{
   static constexpr Entry present = 1ull << 0;
   static constexpr Entry writable = 1ull << 1;
   static constexpr Entry user = 1ull << 2;
@@ -54,6 +56,7 @@ class Npt {
   static constexpr Entry large = 1ull << 7;
   static constexpr Entry strict = 1ull << 56;  // software: asked for as device_strict. The PAT has one strong UC
   static constexpr Entry no_execute = 1ull << 63;
+  /// @}
 
   /// Refused: a depth that the CPU lacks, or any without nested paging; a PAT with no write-back among its first four
   /// types, from which the entries of tables choose.
@@ -64,11 +67,17 @@ class Npt {
     return Npt{cpu, options};
   }
 
+  /// What TableFormat asks for, with what is particular to this format.
+  /// @{
   constexpr Geometry geometry() const { return {12, 9, 9, root_, top_leaf_}; }
   constexpr unsigned output_bits() const { return pa_bits_; }
+  /// The host's IA32_PAT that leaves choose their type from.
   constexpr std::uint64_t pat() const { return pat_; }
+  /// Whether the host's EFER.NXE must be set for what leaf() writes.
   constexpr bool uses_no_execute() const { return no_execute_; }
 
+  /// The read right cannot be withheld, nor execution without no_execute, nor one kind of it; no executable device
+  /// memory.
   constexpr bool supports(const Attr& a) const {
     auto const x = a.prot & Prot::x;
     if (a.software > 3 || !a.allows(Prot::r) || index(a.memory) == no_index) return false;
@@ -142,6 +151,7 @@ class Npt {
   /// Nothing asks for them. L1TF, for which EPT inverts the address, is not AMD's.
   constexpr Entry broken(Entry e) const { return e & ~present; }
   constexpr Entry mended(Entry e) const { return e == 0 ? e : e | present; }
+  /// @}
 
  private:
   static constexpr unsigned pcd_pwt_shift = 3;

@@ -83,6 +83,7 @@ class Shootdown {
  public:
   class Hook;
 
+  /// For one table. `machine` is kept.
   explicit Shootdown(Machine machine) : machine_{machine} {}
   Shootdown(const Shootdown&) = delete;
   Shootdown& operator=(const Shootdown&) = delete;
@@ -177,8 +178,10 @@ class Shootdown {
 template <Presence When, ShootdownMachine Machine, std::size_t Cpus, template <class> class Atomic>
 class Shootdown<When, Machine, Cpus, Atomic>::Hook {
  public:
+  /// By Shootdown::hook(), which says that a table is new.
   explicit Hook(Shootdown& shootdown) : shootdown_{&shootdown} {}
 
+  /// Every CPU that is present drops what it knows of the root, and none is left when it returns.
   void operator()(HostPhys, const Stale&) noexcept { shootdown_->shoot(); }
   /// x86 walks tables coherently and sees stores in their order.
   void publish() noexcept {}

@@ -29,13 +29,17 @@ constexpr std::uint64_t nested_cr3(const Npt& format, HostPhys root) {
 /// VMCB clean bits, at C0H, which promise the CPU that fields are as they were at the last VMRUN: the one for the ASID
 /// is cleared when that changes; the one for nested paging when NP_ENABLE, N_CR3 or G_PAT does. TLB_CONTROL has none,
 /// it is always read. [amd/vol2] "VMCB state caching".
+/// @{
 inline constexpr std::uint32_t clean_asid = 1u << 2;
 inline constexpr std::uint32_t clean_nested_paging = 1u << 4;
+/// @}
 
 /// The bits of the host's own EFER and CR4 that the format counts on at VMRUN: NXE, and LA57 exactly as told, since the
 /// nested walk is as deep as the host's own. [amd/vol2] "Nested paging and VMRUN/#VMEXIT".
+/// @{
 constexpr std::uint64_t host_efer(const Npt& format) { return format.uses_no_execute() ? 1ull << 11 : 0; }
 constexpr std::uint64_t host_cr4(const Npt& format) { return format.geometry().root == 4 ? 1ull << 12 : 0; }
+/// @}
 
 static_assert(nested_cr3(detail::plain_npt, HostPhys{0x8000'1000}) == 0x8000'1000);
 static_assert(host_efer(detail::plain_npt) == 0x800 && host_cr4(detail::plain_npt) == 0);

@@ -13,6 +13,7 @@ enum class VmxVerdict : std::uint8_t {
   failed_invalid,  // VMfailInvalid: without a current VMCS, so there is no error number
   failed_valid,    // VMfailValid: the current VMCS has the error number
 };
+/// From the flags that the instruction left: CF, and ZF.
 constexpr VmxVerdict vmx_verdict(bool carry, bool zero) {
   if (carry) return VmxVerdict::failed_invalid;
   return zero ? VmxVerdict::failed_valid : VmxVerdict::succeeded;
