@@ -97,9 +97,19 @@ foreach(way IN ITEMS installed pkg-config fetched)
 endforeach()
 static_check(consumer deb-x86_64 ${scripts}/consumer deb x86_64)
 
-# Documents: what they say of testing/ is so.
-static_check(documents rules ${scripts}/documents rules)
-static_check(documents example ${scripts}/documents example)
+# Documents: what they say is so. Their programs take longer than the rest, and are a suite of their own.
+foreach(check IN ITEMS rules example pictures links)
+  static_check(documents ${check} ${scripts}/documents ${check})
+endforeach()
+file(GLOB pages RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/docs/*.md)
+list(REMOVE_ITEM pages docs/tutorial.md)
+foreach(page IN LISTS pages ITEMS README.md)
+  static_check(programs ${page} ${scripts}/documents programs ${page})
+endforeach()
+foreach(check IN ITEMS tutorial formats)
+  static_check(programs ${check} ${scripts}/documents ${check})
+endforeach()
+static_check(programs every-check-can-fail ${scripts}/documents_can_fail)
 
 # Mutants: real defects, seeded in a copy of the tree, and what finds each.
 file(GLOB patches RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS mutants/*.patch)
