@@ -14,11 +14,15 @@ namespace slat {
 /// Neighbours in an index, for a range-based for.
 template <class Position>
 struct AreaRun {
-  Position first;
-  Position last;
+  Position first;  // where it begins
+  Position last;   // after its last one
 
+  /// The same by the names that a for loop asks for.
+  /// @{
   constexpr Position begin() const { return first; }
   constexpr Position end() const { return last; }
+  /// @}
+  /// Whether there is none.
   constexpr bool empty() const { return first == last; }
 };
 

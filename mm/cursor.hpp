@@ -20,6 +20,7 @@ class Cursor {
   using Format = typename Table::Format;
 
  public:
+  /// Opens an edit on `table`; the first call is for the page at `at`.
   explicit Cursor(Table& table, GuestPhys at) : table_{table}, edit_{table.edit()} { seek(at); }
   Cursor(const Cursor&) = delete;
   Cursor& operator=(const Cursor&) = delete;
@@ -27,6 +28,7 @@ class Cursor {
 
   /// The page whose turn it is.
   GuestPhys at() const { return run_.begin + (run_.count() << geometry().page_bits); }
+  /// The next call is for the page at `at`, wherever that is.
   void seek(GuestPhys at) {
     close();
     run_ = {.begin = at};

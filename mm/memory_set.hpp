@@ -43,17 +43,25 @@ enum class Wrap : std::uint8_t { no, yes };
 template <std::copyable F, class PT, MappingBackend<F, PT> B, NodeSource Nodes = DefaultNodes>
 class MemorySet {
  public:
+  /// What the set holds.
   using Area = MemoryArea<F, B>;
 
+  /// An empty set, with index nodes from `nodes`.
+  /// @{
   MemorySet()
     requires std::default_initializable<Nodes>
   = default;
   explicit MemorySet(Nodes nodes) : areas_{std::move(nodes)} {}
+  /// @}
   /// The source is empty afterwards.
+  /// @{
   MemorySet(MemorySet&&) noexcept = default;
   MemorySet& operator=(MemorySet&&) noexcept = default;
+  /// @}
 
+  /// How many areas there are.
   std::size_t len() const { return areas_.size(); }
+  /// Whether there is none.
   bool is_empty() const { return areas_.size() == 0; }
   /// The area that holds `at`, or null.
   const Area* find(GuestPhys at) const { return areas_.find(at); }

@@ -19,6 +19,9 @@
 
 namespace slat {
 
+template <class Table>
+class Cursor;
+
 /// A tree of tables, from its root down, and all that may be done to it. Every call is all or nothing: what can fail
 /// fails before the first live store, and a call that returns an error has changed nothing. Every call is an edit: the
 /// hook runs at most once, at its end, and frames are released after it; edit() makes a wider one.
@@ -26,14 +29,12 @@ namespace slat {
 /// Threads: one writer at a time, under the caller's lock. query() may run in any thread beside the writer where the
 /// hook has wait_for_readers(), else only while no edit unlinks tables. Hardware walks beside everything. A hook must
 /// not call back: it gets Errc::busy.
-template <class Table>
-class Cursor;
-
 template <TableFormat F, FrameSource Frames, InvalidationHook Hook>
 class PageTable {
   using Tree = detail::Tree<F, Frames, Hook>;
 
  public:
+  /// Its entry format.
   using Format = F;
 
   /// An empty table with its root, the one frame it holds on to. `frames` outlives it. no_memory: the root, whose bytes
@@ -54,6 +55,7 @@ class PageTable {
   }
 
   /// The source is left without a table and may only be destroyed or assigned to. No edit may be open on either.
+  /// @{
   PageTable(PageTable&& from) noexcept : tree_{std::move(from.tree_)}, alive_{std::exchange(from.alive_, false)} {}
   PageTable& operator=(PageTable&& from) noexcept {
     if (this == &from) return *this;
@@ -63,13 +65,19 @@ class PageTable {
     alive_ = std::exchange(from.alive_, false);
     return *this;
   }
+  /// @}
   PageTable(const PageTable&) = delete;
   /// Unlinks everything, invalidates everything once if anything was ever mapped, then releases all frames.
   ~PageTable() { destroy(); }
 
+  /// Where the root is: what VTTBR_EL2, EPTP or N_CR3 is made of. It stays there.
   HostPhys root() const { return tree_.root; }
+  /// What it was created with, and the shape that this gives it.
+  /// @{
   const F& format() const { return tree_.format; }
   Geometry geometry() const { return tree_.geometry(); }
+  /// @}
+  /// The table's own copy.
   Hook& hook() { return tree_.hook; }
 
   // ---- changes ----
@@ -99,17 +107,21 @@ class PageTable {
     for (auto const& run : runs.subspan(simple)) transaction.commit(run);
     return {};
   }
+  /// Takes away what is there; holes are skipped.
   [[gnu::always_inline]] Result<> unmap(GuestRange range) {
     if (page().unmap(range)) [[likely]]
       return {};
     return not_at_once(Unmap{range});
   }
+  /// New rights, memory type and software bits for what is there; holes are skipped.
   [[gnu::always_inline]] Result<> protect(GuestRange range, const Attr& attr) {
     if (page().protect(range, attr)) [[likely]]
       return {};
     return not_at_once(Protect{range, attr});
   }
+  /// Pages instead of blocks, ahead of time; translations stay the same.
   Result<> split(GuestRange range) { return apply(Split{range}); }
+  /// Blocks instead of full tables of equal, contiguous leaves; translations stay the same. Needs no memory.
   Result<> coalesce(GuestRange range) { return apply(Coalesce{range}); }
 
   /// One of Map, Replace, Unmap, Protect, Split, Coalesce.
@@ -183,9 +195,13 @@ class PageTable {
 
   // ---- scopes ----
 
+  /// From here to the end of the scope all calls owe together: one shootdown. Its settle() pays at once and goes on.
+  /// What may not be done meanwhile is said in transaction.hpp, as all of it is.
   using Edit = detail::Edit<Tree>;
+  /// Opens a scope, or joins the one that is open.
   [[nodiscard]] Edit edit() { return Edit{tree_}; }
 
+  /// Several changes that succeed or fail together: plan() each, then commit() each in the same order.
   using Transaction = detail::Transaction<PageTable>;
 
   // ---- reading back ----
@@ -211,6 +227,7 @@ class PageTable {
     auto const all = GuestRange{GuestPhys{0}, tree_.geometry().input_size()};
     if (auto const part = range.clamp_to(all); !part.empty()) walk(tree_.top(), part, visit);
   }
+  /// The same for the whole table.
   template <class Visit>
   void visit(Visit&& each_leaf) const {
     visit(GuestRange{GuestPhys{0}, tree_.geometry().input_size()}, each_leaf);
