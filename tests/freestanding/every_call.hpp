@@ -2,7 +2,10 @@
 
 // Calls everything that the library offers, so that every template is instantiated. Compiled, never run.
 
+#include <array>
+
 #include <slat/mm/backends.hpp>
+#include <slat/mm/cursor.hpp>
 #include <slat/mm/frame_nodes.hpp>
 #include <slat/mm/frame_pool.hpp>
 #include <slat/mm/memory_set.hpp>
@@ -26,6 +29,15 @@ Result<> every_call_of_a_table(Table& table, GuestRange range, HostPhys to) {
   SLAT_TRY(table.frames_needed(Coalesce{range}));
   SLAT_TRY(table.harvest(range, {.accessed = true, .dirty = true}, [](GuestRange) {}));
   SLAT_TRY(table.unmap(range, {.accessed = true, .dirty = true}, [](GuestRange) {}));
+  SLAT_TRY(table.map_many(std::array{Map{range, to, rw}}));
+  {
+    Cursor next{table, range.begin};
+    SLAT_TRY(next.map(to, rw));
+    next.seek(range.begin);
+    SLAT_TRY(next.protect(ro));
+    next.settle();
+    SLAT_TRY(next.unmap());
+  }
   {
     auto edit = table.edit();
     SLAT_TRY(table.unmap(range));
