@@ -29,6 +29,7 @@ class AgainstContainers : public Row {
   }
   void prepare() override {}
   unsigned limits() const override { return container_kinds; }
+  Facts facts() const override { return {.bytes = regions_.bytes_each()}; }
 
  protected:
   Random random_;

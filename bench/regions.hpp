@@ -55,7 +55,21 @@ struct Payload {
   Payload advanced(std::uint64_t bytes) const { return {base + bytes, {more[0], more[1]}}; }
 };
 using Region = MemoryArea<std::uint64_t, Payload>;
-using Index = AreaIndex<Region, HeapNodes>;
+
+/// From the heap, and counted.
+struct CountedNodes : HeapNodes {
+  explicit CountedNodes(std::uint64_t* bytes) : held{bytes} {}
+  void* allocate(std::size_t bytes) noexcept {
+    *held += bytes;
+    return HeapNodes::allocate(bytes);
+  }
+  void release(void* block, std::size_t bytes) noexcept {
+    *held -= bytes;
+    HeapNodes::release(block, bytes);
+  }
+  std::uint64_t* held;
+};
+using Index = AreaIndex<Region, CountedNodes>;
 
 /// The index, with the calls that MemorySet makes.
 class Regions {
@@ -79,7 +93,17 @@ class Regions {
     index.adopt(*std::move(room));
   }
 
-  Index index;
+  /// Bytes that the index takes for each region above the region itself.
+  std::uint64_t bytes_each() const {
+    auto const own = index.size() * sizeof(Region);
+    return held_ <= own ? 0 : (held_ - own + index.size() - 1) / index.size();
+  }
+
+ private:
+  std::uint64_t held_ = 0;
+
+ public:
+  Index index{CountedNodes{&held_}};
 };
 
 /// G17, a part of region_rows().

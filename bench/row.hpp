@@ -16,7 +16,7 @@ namespace slat::bench {
 struct Facts {
   std::uint64_t hook_calls = 0;
   std::uint64_t tables = 0;    // in use afterwards
-  std::uint64_t bytes = 0;     // that it took, where the row is about memory
+  std::uint64_t bytes = 0;     // that it took, where the row is about memory; or beside each region, where about those
   std::uint64_t barriers = 0;  // by which stores were published
 
   friend bool operator==(const Facts&, const Facts&) = default;
