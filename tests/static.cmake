@@ -75,7 +75,7 @@ static_check(includes every-rule-can-fail ${scripts}/includes_can_fail)
 # Format and lint.
 file(GLOB_RECURSE sources RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/hv/*.[ch]pp
      ${PROJECT_SOURCE_DIR}/tests/*.[ch]pp ${PROJECT_SOURCE_DIR}/bench/*.[ch]pp
-     ${PROJECT_SOURCE_DIR}/testing/*.cpp)
+     ${PROJECT_SOURCE_DIR}/tools/*.[ch]pp ${PROJECT_SOURCE_DIR}/testing/*.cpp)
 foreach(file IN LISTS headers sources)
   static_check(format ${file} clang-format-16 --dry-run --Werror ${file})
 endforeach()

@@ -14,6 +14,7 @@
 #include "hv/aarch64/hypervisor.hpp"
 #include "hv/aarch64/machine.hpp"
 #include "hv/aarch64/options.hpp"
+#include "hv/beacon.hpp"
 #include "hv/outcome.hpp"
 #include "hv/print.hpp"
 
@@ -30,6 +31,7 @@ constexpr GuestPhys guest_ram_begin{board::ram};
 alignas(16) constinit std::array<std::array<std::byte, Cpu::stack_size>, Machine::most_cpus> stacks{};
 constinit std::array<Cpu, Machine::most_cpus> cpus{};
 constinit std::array<std::byte, 16384> guest_tree_buffer{};
+constinit Beacon beacon{};
 
 constexpr std::string_view too_little_ram = "the machine has too little RAM for this guest";
 
@@ -106,6 +108,17 @@ void map_linear(Memory& memory, GuestRange ram, HostRange host, Populate populat
   if (populate == Populate::pages) require(memory.split(ram));
 }
 
+/// Where an inspector finds the guest's tables.
+template <class Table>
+void publish(const Table& table, const aarch64::Features& cpu) {
+  beacon.publish({.format = Beacon::Format::arm_stage2,
+                  .pa_bits = cpu.pa_bits,
+                  .root = table.root().raw(),
+                  .control = aarch64::vtcr_el2(table.format()),
+                  .host = aarch64::hcr_el2(table.format()),
+                  .flags = (cpu.xnx ? Beacon::xnx : 0) | (cpu.bbm == 2 ? Beacon::bbm2 : 0)});
+}
+
 template <Granule G>
 [[noreturn]] void host(const Machine& machine, const Options& options) {
   using Guest = Hypervisor<G>;
@@ -125,6 +138,7 @@ template <Granule G>
   aarch64::Tlb const tlb{{G, features}, Guest::vmid, {}, CountedInstructions{counts}};
   auto table = Guest::Table::create(*format, frames, {tlb, counts});
   if (!table) refuse(table.error());
+  publish(*table, features);
 
   auto const in_use = std::span{cpus}.first(machine.cpus);
   for (std::size_t i = 0; i != in_use.size(); ++i) {

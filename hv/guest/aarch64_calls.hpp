@@ -11,6 +11,8 @@ enum Call : long {
   close = 57,
   read = 63,
   write = 64,
+  pread64 = 67,
+  nanosleep = 101,
   reboot = 142,
   sched_getaffinity = 123,
 };

@@ -11,6 +11,8 @@ enum Call : long {
   close = 3,
   read = 0,
   write = 1,
+  pread64 = 17,
+  nanosleep = 35,
   reboot = 169,
   sched_getaffinity = 204,
 };

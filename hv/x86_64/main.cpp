@@ -8,6 +8,7 @@
 #include <span>
 #include <string_view>
 
+#include "hv/beacon.hpp"
 #include "hv/outcome.hpp"
 #include "hv/print.hpp"
 #include "hv/x86_64/console.hpp"
@@ -27,6 +28,7 @@ namespace {
 
 constinit LoadBuffers load_buffers{};
 constinit PortBitmap trapped_ports{};
+constinit Beacon beacon{};  // where an inspector finds the guest's tables
 constexpr std::uint64_t granule = 4096;
 
 constexpr std::string_view too_little_ram = "the machine has too little RAM for this guest";
@@ -106,6 +108,7 @@ template <class Way>
   typename Guest::Shootdown shootdown{{{&way}, counts}};
   auto table = Guest::Table::create(*format, frames, {shootdown.hook(), counts});
   if (!table) refuse(table.error());
+  beacon.publish(way.beacon(table->format(), table->root()));
   Guest guest{way, shootdown, *std::move(table), frames, source, counts};
 
   auto& memory = guest.memory();

@@ -9,6 +9,7 @@
 #include <slat/arch/x86_64/npt.hpp>
 #include <slat/arch/x86_64/vmcb.hpp>
 
+#include "hv/beacon.hpp"
 #include "hv/x86_64/registers.hpp"
 #include "hv/x86_64/svm.hpp"
 #include "hv/x86_64/svm_cpu.hpp"
@@ -34,6 +35,17 @@ class SvmWay {
   };
 
   slat::Result<Format> format() { return Format::create(features_, {.pat = read_msr(pat)}); }
+
+  Beacon::Words beacon(const Format& format, slat::HostPhys root) const {
+    auto const geometry = format.geometry();
+    return {.format = Beacon::Format::npt,
+            .pa_bits = format.output_bits(),
+            .root = root.raw(),
+            .control = slat::x86_64::nested_cr3(format, root),
+            .host = format.pat(),
+            .flags = (geometry.top_leaf < 2 ? Beacon::no_1g : 0) | (geometry.root == 4 ? Beacon::five_levels : 0) |
+                     (format.uses_no_execute() ? 0 : Beacon::no_nx)};
+  }
 
   /// What the virtual CPU, the only one, knows by way of its tables it does not use again. A new one knows nothing.
   bool invalidate(slat::HostPhys) noexcept {

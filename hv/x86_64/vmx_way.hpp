@@ -9,6 +9,7 @@
 #include <slat/arch/x86_64/eptp.hpp>
 #include <slat/arch/x86_64/invept.hpp>
 
+#include "hv/beacon.hpp"
 #include "hv/x86_64/registers.hpp"
 #include "hv/x86_64/vmx.hpp"
 #include "hv/x86_64/vmx_cpu.hpp"
@@ -37,6 +38,16 @@ class VmxWay {
     auto const format = SLAT_TRY(Format::create(features_, {.mode_based_execute = false}));
     format_ = format;
     return format;
+  }
+
+  Beacon::Words beacon(const Format& format, slat::HostPhys root) const {
+    return {.format = Beacon::Format::ept,
+            .pa_bits = format.output_bits(),
+            .root = root.raw(),
+            .control = slat::x86_64::eptp(format, root),
+            .host = slat::x86_64::secondary_controls(format),
+            .flags = (format.geometry().top_leaf < 2 ? Beacon::no_1g : 0) |
+                     (features_.execute_only ? 0 : Beacon::no_execute_only)};
   }
 
   /// This CPU forgets what it knows by way of `root`.

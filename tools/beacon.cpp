@@ -1,0 +1,114 @@
+#include "tools/beacon.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <span>
+#include <vector>
+
+#include "tools/failure.hpp"
+#include "tools/words.hpp"
+
+namespace slat::tool {
+
+namespace {
+
+using hv::Beacon;
+
+enum class Sight : std::uint8_t { nothing, unpublished, beacon };
+
+/// What these 128 bytes are.
+Sight look(std::span<const std::byte> bytes, Beacon::Words& words) {
+  if (std::memcmp(bytes.data(), Beacon::the_magic.data(), Beacon::the_magic.size()) != 0) return Sight::nothing;
+  Beacon beacon;
+  std::memcpy(static_cast<void*>(&beacon), bytes.data(), sizeof beacon);
+  auto const sum = Beacon::sum_of(reinterpret_cast<const std::uint8_t*>(bytes.data()));
+  if (beacon.version != Beacon::the_version || beacon.bytes != sizeof beacon || beacon.checksum != sum)
+    return Sight::unpublished;
+  words = beacon.words;
+  return Sight::beacon;
+}
+
+/// Every beacon in the first `limit` bytes of each range, and where one was not whole.
+struct Scan {
+  std::vector<FoundBeacon> found;
+  std::optional<HostPhys> unpublished;
+  std::uint64_t bytes = 0;
+};
+
+Scan scan(HostMemory& memory, std::uint64_t limit) {
+  constexpr std::uint64_t step = 1 << 20;
+  Scan out;
+  std::vector<std::byte> bytes;
+  for (auto const& extent : memory.extents()) {
+    // Each step sees the first half of a beacon that the next one begins with.
+    auto const skip = -extent.begin & (alignof(Beacon) - 1);
+    for (auto offset = skip; offset < std::min(limit, extent.bytes); offset += step) {
+      auto const part = std::min(step + alignof(Beacon), extent.bytes - offset);
+      auto const at = extent.begin + offset;
+      bytes.resize(part);
+      if (!memory.read(HostPhys{at}, bytes)) break;
+      for (std::uint64_t i = 0; i + sizeof(Beacon) <= part; i += alignof(Beacon)) {
+        Beacon::Words words;
+        auto const sight = look(std::span{bytes}.subspan(i, sizeof(Beacon)), words);
+        if (sight == Sight::beacon) out.found.push_back({HostPhys{at + i}, words});
+        if (sight == Sight::unpublished && !out.unpublished) out.unpublished = HostPhys{at + i};
+      }
+      out.bytes += part;
+    }
+  }
+  return out;
+}
+
+bool same(const Beacon::Words& a, const Beacon::Words& b) { return std::memcmp(&a, &b, sizeof a) == 0; }
+
+}  // namespace
+
+FoundBeacon find_beacon(HostMemory& memory, std::uint64_t limit) {
+  auto const seen = scan(memory, limit);
+  if (seen.found.empty())
+    throw Failure{"no beacon in " + hex(seen.bytes) + " bytes of memory" +
+                  (seen.unpublished ? " but one at " + hex(seen.unpublished->raw()) +
+                                          " that is not published, of another version, or damaged"
+                                    : "") +
+                  ": let the hypervisor run until it has one, look further with --scan, or give --format and --root"};
+  for (auto const& other : seen.found)
+    if (!same(other.words, seen.found.front().words))
+      throw Failure{"beacons that differ at " + hex(seen.found.front().at.raw()) + " and " + hex(other.at.raw()) +
+                    ": choose with --beacon-at"};
+  return seen.found.front();
+}
+
+FoundBeacon beacon_at(HostMemory& memory, HostPhys at) {
+  std::array<std::byte, sizeof(Beacon)> bytes{};
+  Beacon::Words words;
+  if (!memory.read(at, bytes)) throw Failure{"--beacon-at " + hex(at.raw()) + ": the source has no memory there"};
+  if (look(bytes, words) != Sight::beacon) throw Failure{"--beacon-at " + hex(at.raw()) + ": there is no beacon"};
+  return {at, words};
+}
+
+Scheme scheme_of(const FoundBeacon& beacon, Extras extras) {
+  auto const& words = beacon.words;
+  auto const has = [&](std::uint64_t flag) { return (words.flags & flag) != 0; };
+  if (words.pa_bits < 32 || words.pa_bits > 56)
+    throw Failure{"the beacon at " + hex(beacon.at.raw()) + " says " + std::to_string(words.pa_bits) +
+                  " bits for a physical address: 32 to 56 are possible"};
+  extras.pa_bits = std::min(52u, words.pa_bits);
+  extras.xnx = has(Beacon::xnx);
+  extras.bbm = has(Beacon::bbm2) ? 2u : 0u;
+  extras.no_exec_only = has(Beacon::no_execute_only);
+  extras.no_1g = has(Beacon::no_1g);
+  extras.no_nx = has(Beacon::no_nx);
+  switch (words.format) {
+    case Beacon::Format::arm_stage2: return arm_scheme(HostPhys{words.root}, words.control, words.host, extras);
+    case Beacon::Format::ept: extras.mbec = (words.host >> 22 & 1) != 0; return ept_scheme(words.control, extras);
+    case Beacon::Format::npt:
+      extras.pat = words.host;
+      return npt_scheme(words.control, has(Beacon::five_levels) ? 5 : 4, extras);
+    case Beacon::Format::none: break;
+  }
+  throw Failure{"the beacon at " + hex(beacon.at.raw()) + " has format " +
+                std::to_string(static_cast<std::uint32_t>(words.format)) + ", which this version does not know"};
+}
+
+}  // namespace slat::tool

@@ -1,0 +1,114 @@
+#include "tools/judge.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <vector>
+
+#include "tools/describe.hpp"
+#include "tools/runs.hpp"
+#include "tools/words.hpp"
+
+namespace slat::tool {
+
+using testing::Fault;
+
+namespace {
+
+bool usable(const Leaf& leaf) { return leaf.valid() && leaf.decoded.fault == Fault::none; }
+bool some(Prot rights, Prot wanted) { return (rights & wanted) != Prot::none; }
+
+/// The runs that the guest can write, by host address; and for each how far any up to it reaches.
+class Writable {
+ public:
+  explicit Writable(const std::vector<Run>& runs) {
+    for (auto const& run : runs)
+      if (usable(run.first) && some(run.first.rights, Prot::w)) runs_.push_back(&run);
+    std::sort(runs_.begin(), runs_.end(), [](const Run* a, const Run* b) { return a->host() < b->host(); });
+    for (auto const* run : runs_) {
+      auto const end = run->host().raw() + run->range.size;
+      reach_.push_back(reach_.empty() ? end : std::max(reach_.back(), end));
+    }
+  }
+
+  /// A run that overlaps these host addresses.
+  const Run* find(HostPhys begin, std::uint64_t bytes) const {
+    auto const after =
+        std::partition_point(runs_.begin(), runs_.end(), [&](const Run* run) { return run->host() < begin + bytes; });
+    for (auto i = static_cast<std::size_t>(after - runs_.begin()); i != 0 && reach_[i - 1] > begin.raw(); --i)
+      if (runs_[i - 1]->host().raw() + runs_[i - 1]->range.size > begin.raw()) return runs_[i - 1];
+    return nullptr;
+  }
+
+ private:
+  std::vector<const Run*> runs_;
+  std::vector<std::uint64_t> reach_;
+};
+
+}  // namespace
+
+void judge(Gathered& gathered) {
+  auto const runs = runs_of(gathered, false);
+  Writable const writable{runs};
+  for (auto const& table : gathered.tables) {
+    auto const* const run = writable.find(table.at, table.entries * sizeof(Entry));
+    if (run == nullptr) continue;
+    auto const text = [&] {
+      return "the guest can write the table at " + hex(table.at.raw()) + ", by way of " +
+             range(run->range.begin.raw(), run->range.size);
+    };
+    auto const& leaf = run->first;
+    gathered.findings.add(Weight::wrong, "writable-table", text, run->range, leaf.level, leaf.where, leaf.entry);
+  }
+  for (auto const& run : runs) {
+    auto const& leaf = run.first;
+    if (!usable(leaf) || !some(leaf.rights, Prot::x)) continue;
+    auto const add = [&](Weight weight, const char* rule, auto text) {
+      gathered.findings.add(weight, rule, text, run.range, leaf.level, leaf.where, leaf.entry);
+    };
+    if (is_device(gathered.scheme, leaf.decoded.type))
+      add(Weight::wrong, "device-executable", [&] {
+        return memory_name(gathered.scheme, leaf.decoded.type) + " memory is executable: a fetch may reach a device";
+      });
+    if (some(leaf.rights, Prot::w))
+      add(Weight::note, "write-execute", [] { return std::string{"memory is writable and executable"}; });
+  }
+}
+
+Stats stats_of(const Gathered& gathered) {
+  Stats out;
+  for (auto const& table : gathered.tables) {
+    ++out.tables[table.level];
+    auto const granule = gathered.scheme.shape().granule();
+    out.table_bytes += std::max(granule, table.entries * sizeof(Entry));
+  }
+  std::optional<GuestPhys> end;
+  for (auto const& leaf : gathered.leaves) {
+    if (!leaf.valid()) {
+      ++out.invalid;
+      continue;
+    }
+    auto const bytes = leaf.range.size;
+    ++out.leaves[leaf.level];
+    if (end && *end < leaf.range.begin) {
+      ++out.holes;
+      out.hole_bytes += leaf.range.begin - *end;
+    }
+    end = leaf.range.end();
+    if (!usable(leaf)) {
+      out.faulty += bytes;
+      continue;
+    }
+    out.mapped += bytes;
+    auto const writable = some(leaf.rights, Prot::w);
+    auto const executable = some(leaf.rights, Prot::x);
+    if (writable) out.writable += bytes;
+    if (executable) out.executable += bytes;
+    if (writable && executable) out.both += bytes;
+    if (is_device(gathered.scheme, leaf.decoded.type)) out.device += bytes;
+    if (sets_accessed(gathered.scheme) && leaf.decoded.is_accessed) out.accessed += bytes;
+    if (sets_dirty(gathered.scheme) && leaf.decoded.is_dirty) out.dirty += bytes;
+  }
+  return out;
+}
+
+}  // namespace slat::tool
