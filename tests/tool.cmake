@@ -13,3 +13,6 @@ target_link_libraries(tool_test PRIVATE slat_tool nlohmann_json::nlohmann_json G
 target_compile_options(tool_test PRIVATE -Wall -Wextra -Wconversion -Wshadow -Werror)
 target_precompile_headers(tool_test PRIVATE <gtest/gtest.h>)
 gtest_discover_tests(tool_test TEST_PREFIX tool: DISCOVERY_TIMEOUT 60 PROPERTIES LABELS tool TIMEOUT 120)
+
+add_test(NAME tool:program COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/tool/program $<TARGET_FILE:slat_program>)
+set_tests_properties(tool:program PROPERTIES LABELS tool TIMEOUT 120)

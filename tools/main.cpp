@@ -158,6 +158,9 @@ int parse_and_run(int argc, char** argv) {
   diff->add_option("B", options.after, "the same")->required();
   diff->add_option("--root-b", options.root_b, "the root in B, if it is another")->type_name("HPA");
   diff->add_flag("--marks", options.marks, "also where nothing but accessed and dirty differ");
+  std::string const first = argc > 1 ? argv[1] : "-";
+  auto const verbs = app.get_subcommands([&](const CLI::App* verb) { return verb->get_name() == first; });
+  if (!first.starts_with('-') && verbs.empty()) throw Failure{"no such verb: " + first + " (see slat --help)"};
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {
