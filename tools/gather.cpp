@@ -37,7 +37,9 @@ class Gatherer {
       if (flaw.fault != Fault::none) return std::move(out_);
     }
     out_.tables.push_back({out_.scheme.root, shape_.root, GuestPhys{0}, shape_.root_entries(), 0, Prot::rwx});
-    seen_.insert(out_.scheme.root.raw());
+    // Root tables that lie side by side are one, and a pointer to any of them leads back.
+    for (std::uint64_t at = 0; at < shape_.root_entries() * sizeof(Entry); at += shape_.granule())
+      seen_.insert(out_.scheme.root.raw() + at);
     // Level by level, so that all tables of one can be asked for at once.
     for (std::size_t first = 0; first != out_.tables.size();) {
       auto const end = out_.tables.size();
@@ -129,8 +131,9 @@ class Gatherer {
 
   bool on_the_way(std::size_t index, HostPhys at) const {
     for (;; index = out_.tables[index].parent) {
-      if (out_.tables[index].at == at) return true;
-      if (out_.tables[index].parent == index) return false;
+      auto const& table = out_.tables[index];
+      if (at >= table.at && at - table.at < table.entries * sizeof(Entry)) return true;
+      if (table.parent == index) return false;
     }
   }
 

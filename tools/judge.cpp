@@ -44,6 +44,20 @@ class Writable {
   std::vector<std::uint64_t> reach_;
 };
 
+/// Where `holds` is true of a leaf and of its neighbours in the guest, as one.
+template <class Holds>
+std::vector<Run> stretches(const std::vector<Run>& runs, Holds holds) {
+  std::vector<Run> out;
+  for (auto const& run : runs) {
+    if (!holds(run.first)) continue;
+    if (!out.empty() && out.back().range.end() == run.range.begin)
+      out.back().range.size += run.range.size;
+    else
+      out.push_back(run);
+  }
+  return out;
+}
+
 }  // namespace
 
 void judge(Gathered& gathered) {
@@ -59,19 +73,20 @@ void judge(Gathered& gathered) {
     auto const& leaf = run->first;
     gathered.findings.add(Weight::wrong, "writable-table", text, run->range, leaf.level, leaf.where, leaf.entry);
   }
-  for (auto const& run : runs) {
-    auto const& leaf = run.first;
-    if (!usable(leaf) || !some(leaf.rights, Prot::x)) continue;
-    auto const add = [&](Weight weight, const char* rule, auto text) {
-      gathered.findings.add(weight, rule, text, run.range, leaf.level, leaf.where, leaf.entry);
-    };
-    if (is_device(gathered.scheme, leaf.decoded.type))
-      add(Weight::wrong, "device-executable", [&] {
-        return memory_name(gathered.scheme, leaf.decoded.type) + " memory is executable: a fetch may reach a device";
-      });
-    if (some(leaf.rights, Prot::w))
-      add(Weight::note, "write-execute", [] { return std::string{"memory is writable and executable"}; });
-  }
+  auto const& scheme = gathered.scheme;
+  auto const add = [&](Weight weight, const char* rule, const Run& stretch, auto text) {
+    auto const& leaf = stretch.first;
+    gathered.findings.add(weight, rule, text, stretch.range, leaf.level, leaf.where, leaf.entry);
+  };
+  auto const executable = [](const Leaf& leaf) { return usable(leaf) && some(leaf.rights, Prot::x); };
+  for (auto const& stretch :
+       stretches(runs, [&](auto& leaf) { return executable(leaf) && is_device(scheme, leaf.decoded.type); }))
+    add(Weight::wrong, "device-executable", stretch, [&] {
+      return memory_name(scheme, stretch.first.decoded.type) + " memory is executable: a fetch may reach a device";
+    });
+  for (auto const& stretch :
+       stretches(runs, [&](auto& leaf) { return executable(leaf) && some(leaf.rights, Prot::w); }))
+    add(Weight::note, "write-execute", stretch, [] { return std::string{"memory is writable and executable"}; });
 }
 
 Stats stats_of(const Gathered& gathered) {

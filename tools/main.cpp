@@ -34,9 +34,12 @@ struct Options {
 
 void add_source(CLI::App& verb, SourceOptions& options) {
   auto* const group = verb.add_option_group("Source", "where host-physical memory is: one of these");
-  group->add_option("--image", options.images, "a raw image of memory; several may be given")->type_name("FILE");
+  group->add_option("--image", options.images, "a raw image of memory; several may be given")
+      ->type_name("FILE")
+      ->allow_extra_args(false);
   group->add_option("--base", options.bases, "the host-physical address of its first byte, one for each")
-      ->type_name("HPA");
+      ->type_name("HPA")
+      ->allow_extra_args(false);
   group->add_option("--core", options.core, "an ELF core, as QEMU's dump-guest-memory writes it")->type_name("FILE");
   group->add_option("--gdb", options.gdb, "a live QEMU's gdbstub; the machine stands still meanwhile")
       ->type_name("HOST:PORT");

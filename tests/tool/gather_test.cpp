@@ -183,6 +183,11 @@ TEST(CheckTest, ArmFaultsAreNamed) {
                          [](Chain& c) {
                            c.scheme = arm_scheme(HostPhys{Image::page(1)}, 0x8002'3558, 0, {});  // two root tables
                          }},
+                        {"loop",
+                         [](Chain& c) {
+                           c.scheme = arm_scheme(HostPhys{root}, 0x8002'3558, 0, {});  // the second of two root tables
+                           c.image.at(0, 0) = Image::page(1) | c.table;
+                         }},
                         {"device-executable", [](Chain& c) { leaf_of(c) &= ~(0x3cull | 1ull << 54); }},
                         {"write-execute", [](Chain& c) { leaf_of(c) &= ~(1ull << 54); }},
                     }));
@@ -226,6 +231,17 @@ TEST(CheckTest, ManyFindingsOfARuleAreCountedAndNotAllKept) {
   EXPECT_EQ(gathered.findings.counts().at("A4.1"), 512u);
   EXPECT_EQ(gathered.findings.list().size(), Findings::kept_of_a_rule);
   EXPECT_EQ(gathered.findings.count(Weight::wrong), 512u);
+}
+
+TEST(CheckTest, NeighboursAreOneNoteWhereverTheyLead) {
+  auto chain = npt();
+  chain.build();
+  for (std::size_t i = 8; i != 16; ++i) chain.image.at(3, i) = (0x4000'0000 + 0x7000 * i) | 0x7;
+  auto memory = chain.image.memory();
+  auto gathered = gather(memory, chain.scheme);
+  judge(gathered);
+  ASSERT_EQ(gathered.findings.list().size(), 1u);
+  EXPECT_EQ(gathered.findings.list()[0].range, (GuestRange{0x8000_gpa, 0x8000}));
 }
 
 TEST(CheckTest, NoMoreTablesAreReadThanAllowed) {
