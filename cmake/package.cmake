@@ -14,6 +14,15 @@ set(CPACK_DEBIAN_DEV_PACKAGE_ARCHITECTURE all)
 set(CPACK_DEBIAN_DEV_PACKAGE_SECTION libdevel)
 # Debian has its licences there.
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/libslat-dev RENAME copyright COMPONENT dev)
+
+if("tools" IN_LIST SLAT_BUILD)
+  set(CPACK_DEBIAN_TOOLS_DESCRIPTION "Shows and checks second-stage tables of any hypervisor: Arm stage 2, EPT and NPT,
+in a raw image, in an ELF core, or in a live QEMU.")
+  set(CPACK_DEBIAN_TOOLS_PACKAGE_NAME slat-tools)
+  set(CPACK_DEBIAN_TOOLS_PACKAGE_SECTION devel)
+  set(CPACK_DEBIAN_TOOLS_PACKAGE_SHLIBDEPS ON)
+  install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/slat-tools RENAME copyright COMPONENT tools)
+endif()
 get_cmake_property(CPACK_COMPONENTS_ALL COMPONENTS)
 list(REMOVE_ITEM CPACK_COMPONENTS_ALL Unspecified)
 include(CPack)

@@ -16,3 +16,5 @@ gtest_discover_tests(tool_test TEST_PREFIX tool: DISCOVERY_TIMEOUT 60 PROPERTIES
 
 add_test(NAME tool:program COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/tool/program $<TARGET_FILE:slat_program>)
 set_tests_properties(tool:program PROPERTIES LABELS tool TIMEOUT 120)
+add_test(NAME tool:package COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/tool/package ${PROJECT_BINARY_DIR})
+set_tests_properties(tool:package PROPERTIES LABELS tool TIMEOUT 120)
