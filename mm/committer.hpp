@@ -134,7 +134,7 @@ class Committer {
       auto done = part.size;
       if (tree_.meaning(slot.level, e) == Kind::table) protect(tree_.below(slot, e), part, attr);
       // Most of a range is leaves that want a store and no more.
-      else if (auto const alike = fits ? tree_.recast(slot, rest, attr) : 0; alike != 0)
+      else if (auto const alike = fits && part == slot.span ? tree_.recast(slot, rest, attr) : 0; alike != 0)
         done = alike;
       else
         protect(slot, e, part, fits, attr);

@@ -58,6 +58,9 @@ class Stale {
     auto& last = ranges_[count_ - 1];
     if (last_is_highest_ && range.begin == last.range.end() && level == last.level && tables == last.tables)
       last.range.size += range.size;
+    // Of a block that was divided, its pages.
+    else if (last.range.contains(range))
+      absorb(last, {range, level, tables});
     else
       join({range, level, tables});
   }

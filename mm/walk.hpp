@@ -168,9 +168,9 @@ class Walk {
 
   /// To the live table below the slot of which `range` is a part, and not the whole.
   bool descend(Place& place, GuestRange range) const {
-    auto const shift = geometry().shift(place.level);
-    bool const in_one_slot = (range.begin.raw() ^ range.last().raw()) >> shift == 0;
-    if (place.level == 0 || !in_one_slot || range.size >> shift != 0) return false;
+    // Bits above a slot's: one is set where its ends lie in two slots, or all of one is covered.
+    auto const reach = (range.begin.raw() ^ range.last().raw()) | range.size;
+    if (place.level == 0 || reach >> geometry().shift(place.level) != 0) return false;
     Entry const e = load(entry(place, range.begin));
     if (format.kind(place.level, e) != Kind::table) return false;
     place = {format.address(place.level, e), place.level - 1, true};

@@ -65,6 +65,20 @@ TEST(Stale, UnequalLevelsThatJoinGiveNoLevelHint) {
   EXPECT_EQ(stale.ranges()[0].level, Stale::unknown_level);
 }
 
+TEST(Stale, ARangeInsideTheLastOneTakesItsHintAwayAndBringsItsTables) {
+  for (auto const inside : {pages(16, 1), pages(20, 2), pages(31, 1), pages(16, 16)}) {
+    Stale stale;
+    stale.add(pages(2, 1), 0, false, false);
+    stale.add(pages(16, 16), 1, false, false);
+    stale.add(inside, 0, true, false);
+    ASSERT_EQ(stale.ranges().size(), 2u);
+    EXPECT_EQ(stale.ranges()[1].range, pages(16, 16));
+    EXPECT_EQ(stale.ranges()[1].level, Stale::unknown_level);
+    EXPECT_TRUE(stale.ranges()[1].tables);
+    EXPECT_FALSE(stale.ranges()[0].tables);
+  }
+}
+
 TEST(Stale, OnlyRightsShrankUntilAnythingElseIsOwed) {
   Stale stale;
   stale.add(pages(0, 1), 0, false, true);
