@@ -28,6 +28,7 @@
 #include <slat/mm/mapping_backend.hpp>
 #include <slat/mm/memory_area.hpp>
 #include <slat/mm/node_source.hpp>
+#include <slat/mm/range_ends.hpp>
 #include <slat/mm/result.hpp>
 
 namespace slat {
@@ -93,12 +94,12 @@ class MemorySet {
       areas_.insert(old.first, std::move(area));
     } else {
       if (!unmap_overlap) return Error{.code = Errc::already_exists, .range = range, .other = old.first->range()};
-      auto const seams = seams_of(range, old);
-      auto room = SLAT_TRY(reserve(seams.cuts(), range));
+      RangeEnds ends{areas_, range, old};
+      auto room = SLAT_TRY(reserve(ends.cuts(), range));
       SLAT_TRY(Calls::plan_replace(area, edit));
       areas_.adopt(std::move(room));
-      if (auto const done = replace(area, cut(range, seams, old), pt, edit); !done) {
-        mend(range, seams);
+      if (auto const done = replace(area, ends.cut(old), pt, edit); !done) {
+        ends.mend();
         return done;
       }
       areas_.insert(std::move(area));
@@ -117,12 +118,12 @@ class MemorySet {
     SLAT_TRY(Calls::check(range, edit));
 
     auto const old = areas_.touching(range);
-    auto const seams = seams_of(range, old);
-    auto room = SLAT_TRY(reserve(seams.cuts(), range));
+    RangeEnds ends{areas_, range, old};
+    auto room = SLAT_TRY(reserve(ends.cuts(), range));
     for (auto& area : old) SLAT_TRY(Calls::plan_unmap(area, range.clamp_to(area.range()), edit));
     areas_.adopt(std::move(room));
-    auto const done = remove(cut(range, seams, old), pt, edit);
-    mend(range, seams);
+    auto const done = remove(ends.cut(old), pt, edit);
+    ends.mend();
     return done;
   }
 
@@ -159,16 +160,16 @@ class MemorySet {
       if (at == old.first) return first;
       return std::next(at) == old.last ? last : ask(*at);
     };
-    auto seams = seams_of(range, old);
-    if (!first) seams.begin = Seam::kept;
-    if (!last) seams.end = Seam::kept;
+    RangeEnds ends{areas_, range, old};
+    if (!first) ends.begin = Seam::kept;
+    if (!last) ends.end = Seam::kept;
 
-    auto room = SLAT_TRY(reserve(seams.cuts(), range));
+    auto room = SLAT_TRY(reserve(ends.cuts(), range));
     if constexpr (Calls::plans)
       for (auto at = old.first; at != old.last; ++at)
         if (auto const next = answer(at)) SLAT_TRY(Calls::plan_protect(*at, range.clamp_to(at->range()), *next, edit));
     areas_.adopt(std::move(room));
-    old = cut(range, seams, old);
+    old = ends.cut(old);
 
     Result<> done;
     for (auto at = old.first; at != old.last; ++at) {
@@ -176,12 +177,11 @@ class MemorySet {
       if (!next) continue;
       done = Calls::protect(*at, *next, pt, edit);
       if (!done) break;
-      if (at == old.first && (seams.begin == Seam::cut || differ(at->flags(), *next))) seams.begin = Seam::changed;
-      if (std::next(at) == old.last && (seams.end == Seam::cut || differ(at->flags(), *next)))
-        seams.end = Seam::changed;
+      if (at == old.first && (ends.begin == Seam::cut || differ(at->flags(), *next))) ends.begin = Seam::changed;
+      if (std::next(at) == old.last && (ends.end == Seam::cut || differ(at->flags(), *next))) ends.end = Seam::changed;
       at->protect(*std::move(next));
     }
-    mend(range, seams);
+    ends.mend();
     return done;
   }
 
@@ -254,18 +254,6 @@ class MemorySet {
   using Calls = BackendCalls<F, PT, B>;
   using Position = typename AreaIndex<Area, Nodes>::Position;
 
-  /// What this call has done at one end of its range.
-  enum class Seam : std::uint8_t {
-    kept,     // nothing
-    cut,      // one area was made two, which differ in nothing
-    changed,  // the part inside the range has other flags than before, or was cut off and has had flags given to it
-  };
-  struct Seams {
-    Seam begin = Seam::kept;
-    Seam end = Seam::kept;
-    std::size_t cuts() const { return std::size_t{begin == Seam::cut} + std::size_t{end == Seam::cut}; }
-  };
-
   static Result<> check(GuestRange range) {
     if (!range.wraps()) return {};
     return Error{.code = Errc::invalid_param, .argument = Argument::size, .value = range.size, .range = range};
@@ -276,29 +264,6 @@ class MemorySet {
     return Error{.code = Errc::no_memory, .argument = Argument::nodes, .value = more, .range = range};
   }
 
-  /// Where the areas that `range` touches are to be cut.
-  static Seams seams_of(GuestRange range, AreaRun<Position> touched) {
-    if (touched.empty()) return {};
-    return {touched.first->start() < range.begin ? Seam::cut : Seam::kept,
-            std::prev(touched.last)->range().last() > range.last() ? Seam::cut : Seam::kept};
-  }
-  /// Cuts, and returns the areas in the range: `touched` when nothing is cut.
-  AreaRun<Position> cut(GuestRange range, Seams seams, AreaRun<Position> touched) {
-    if (seams.cuts() == 0) return touched;
-    if (seams.begin == Seam::cut) areas_.cut(range.begin);
-    if (seams.end == Seam::cut) areas_.cut(range.end());
-    return areas_.touching(range);
-  }
-  /// Undoes a cut that came to nothing, and joins what a change has made one again.
-  void mend(GuestRange range, Seams seams) {
-    mend(range.begin, seams.begin);
-    mend(range.end(), seams.end);
-  }
-  void mend(GuestPhys at, Seam seam) {
-    if (seam == Seam::kept) return;
-    auto const both = areas_.seam(at);
-    if (both && (seam == Seam::cut || both->first->continued_by(*both->last))) areas_.join(*both);
-  }
   static bool differ(const F& a, const F& b) {
     if constexpr (std::equality_comparable<F>) return !(a == b);
     return false;  // nor can they ever be found equal
