@@ -146,10 +146,13 @@ class AreaIndex : private AreaTree<Area, Nodes> {
     auto* const leaf = this->leaf_for(at.raw());
     auto const i = leaf->rank(at.raw());
     if (i == 0 || leaf->start(i - 1) != at.raw()) return std::nullopt;
-    Position const next{leaf, i - 1};
-    if (next.at_begin()) return std::nullopt;
+    return seam(Position{leaf, i - 1});
+  }
+  /// The area at `next` and the one that ends where it begins, if that is so.
+  std::optional<AreaRun<Position>> seam(Position next) {
+    if (next.at_end() || next.at_begin()) return std::nullopt;
     auto const before = std::prev(next);
-    if (before->range().end() != at) return std::nullopt;
+    if (before->range().end().raw() != next.start()) return std::nullopt;
     return AreaRun<Position>{before, next};
   }
   /// Makes the two areas at a seam one, which has the first one's flags and backend.

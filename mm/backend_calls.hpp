@@ -1,8 +1,8 @@
 #pragma once
 
-// One face for both kinds of backends. A backend that plans has its plan_* called before anything changes and its
-// commit_* in place of the operation; for one of the three operations alone, planning is nothing and the operation
-// acts.
+// One face for both kinds of backends. One area by itself is one operation, which is all or nothing. Where a call is
+// about more, a backend that plans has its plan_* called before anything changes and its commit_* in place of the
+// operation; for one of the three operations alone, planning is nothing and the operation acts.
 
 #include <type_traits>
 
@@ -25,6 +25,20 @@ struct BackendCalls {
   static constexpr bool plans = PlanningBackend<B, F, PT>;
   using Area = MemoryArea<F, B>;
 
+  // ---- one area by itself ----
+
+  static Result<> map(Area& area, PT& pt) {
+    return verdict(area.backend().map(area.start(), area.size(), area.flags(), pt), area.range());
+  }
+  static Result<> unmap(Area& area, PT& pt) {
+    return verdict(area.backend().unmap(area.start(), area.size(), pt), area.range());
+  }
+  static Result<> protect(Area& area, const F& flags, PT& pt) {
+    return verdict(area.backend().protect(area.start(), area.size(), flags, pt), area.range());
+  }
+
+  // ---- one of several, in an edit ----
+
   static auto begin(PT& pt) {
     if constexpr (plans)
       return B::begin(pt);
@@ -39,10 +53,6 @@ struct BackendCalls {
     return {};
   }
 
-  static Result<> plan_map(Area& area, Edit& edit) {
-    if constexpr (plans) return area.backend().plan_map(area.start(), area.size(), area.flags(), edit);
-    return {};
-  }
   static Result<> plan_replace(Area& area, Edit& edit) {
     if constexpr (plans) return area.backend().plan_replace(area.start(), area.size(), area.flags(), edit);
     return {};
@@ -59,20 +69,12 @@ struct BackendCalls {
     return {};
   }
 
-  static Result<> map(Area& area, PT& pt, Edit& edit) {
-    if constexpr (plans) {
-      area.backend().commit_map(area.start(), area.size(), area.flags(), edit);
-      return {};
-    } else {
-      return verdict(area.backend().map(area.start(), area.size(), area.flags(), pt), area.range());
-    }
-  }
   static Result<> unmap(Area& area, PT& pt, Edit& edit) {
     if constexpr (plans) {
       area.backend().commit_unmap(area.start(), area.size(), edit);
       return {};
     } else {
-      return verdict(area.backend().unmap(area.start(), area.size(), pt), area.range());
+      return unmap(area, pt);
     }
   }
   static Result<> protect(Area& area, const F& flags, PT& pt, Edit& edit) {
@@ -80,7 +82,7 @@ struct BackendCalls {
       area.backend().commit_protect(area.start(), area.size(), flags, edit);
       return {};
     } else {
-      return verdict(area.backend().protect(area.start(), area.size(), flags, pt), area.range());
+      return protect(area, flags, pt);
     }
   }
   /// The area is about to be replaced: a backend that plans leaves it in place until map_over().
@@ -89,7 +91,7 @@ struct BackendCalls {
       area.backend().replaced(area.start(), area.size(), edit);
       return {};
     } else {
-      return unmap(area, pt, edit);
+      return unmap(area, pt);
     }
   }
   static Result<> map_over(Area& area, PT& pt, Edit& edit) {
@@ -97,7 +99,7 @@ struct BackendCalls {
       area.backend().commit_replace(area.start(), area.size(), area.flags(), edit);
       return {};
     } else {
-      return map(area, pt, edit);
+      return map(area, pt);
     }
   }
 

@@ -59,18 +59,26 @@ class Backends {
   /// One operation of MappingBackend, all or nothing, in an edit of its own. Errors are those of PageTable.
   /// @{
   Result<> map(GuestPhys start, std::uint64_t size, const Attr& attr, Table& table) {
-    return alone(
-        table, [&](auto& t) { return plan_map(start, size, attr, t); },
-        [&](auto& t) { commit_map(start, size, attr, t); });
+    GuestRange const range{start, size};
+    if (is_ == Is::linear) return table.map(range, base_, attr);
+    Transaction t{table};
+    SLAT_TRY(t.ready());
+    SLAT_TRY(check_area(range, attr, t));
+    Leaf in_the_way{};
+    table.visit(range, [&](const Leaf& leaf) { in_the_way = leaf; });
+    if (in_the_way.kind == Kind::absent) return {};
+    return Error{Errc::already_mapped, Argument::start, start.raw(), range, in_the_way.range};
   }
   Result<> unmap(GuestPhys start, std::uint64_t size, Table& table) {
-    return alone(
-        table, [&](auto& t) { return plan_unmap(start, size, t); }, [&](auto& t) { commit_unmap(start, size, t); });
+    if (is_ != Is::lazy) return table.unmap({start, size});
+    Transaction t{table};
+    SLAT_TRY(t.ready());
+    SLAT_TRY(plan_unmap(start, size, t));
+    commit_unmap(start, size, t);
+    return {};
   }
   Result<> protect(GuestPhys start, std::uint64_t size, const Attr& attr, Table& table) {
-    return alone(
-        table, [&](auto& t) { return plan_protect(start, size, attr, t); },
-        [&](auto& t) { commit_protect(start, size, attr, t); });
+    return table.protect({start, size}, attr);
   }
   /// @}
 
@@ -81,19 +89,6 @@ class Backends {
   static Transaction begin(Table& table) { return Transaction{table}; }
   /// Whether any call may name this range, be there areas in it or not.
   static Result<> check(GuestRange range, Transaction& t) { return t.check(range); }
-
-  Result<> plan_map(GuestPhys start, std::uint64_t size, const Attr& attr, Transaction& t) {
-    GuestRange const range{start, size};
-    if (is_ == Is::linear) return t.plan(Map{range, base_, attr});
-    SLAT_TRY(check_area(range, attr, t));
-    Leaf in_the_way{};
-    t.table().visit(range, [&](const Leaf& leaf) { in_the_way = leaf; });
-    if (in_the_way.kind == Kind::absent) return {};
-    return Error{Errc::already_mapped, Argument::start, start.raw(), range, in_the_way.range};
-  }
-  void commit_map(GuestPhys start, std::uint64_t size, const Attr& attr, Transaction& t) noexcept {
-    if (is_ == Is::linear) t.commit(Map{{start, size}, base_, attr});
-  }
 
   Result<> plan_replace(GuestPhys start, std::uint64_t size, const Attr& attr, Transaction& t) {
     GuestRange const range{start, size};
@@ -210,15 +205,6 @@ class Backends {
   /// @}
 
  private:
-  template <class Plan, class Commit>
-  static Result<> alone(Table& table, Plan plan, Commit commit) {
-    Transaction t{table};
-    SLAT_TRY(t.ready());
-    SLAT_TRY(plan(t));
-    commit(t);
-    return {};
-  }
-
   /// What a Map would have been refused for, for areas that map nothing yet.
   Result<> check_area(GuestRange range, const Attr& attr, Transaction& t) const {
     if (range.empty()) return Error{Errc::invalid_param, Argument::size, 0, range};

@@ -37,7 +37,8 @@ concept MovingBackend = requires(const B& b, std::uint64_t bytes) {
 };
 
 /// A backend that can plan: all that may fail fails in plan_*, on memory that nobody sees, and what was planned is then
-/// done without failing, in one edit. `t` is what `B::begin(pt)` returns: a scope that joins the edit open on `pt` (or
+/// done without failing, in one edit. A set that maps one area, or changes one and nothing else, has the operation do
+/// it. `t` is what `B::begin(pt)` returns: a scope that joins the edit open on `pt` (or
 /// is one) and at its end gives back what was reserved and not used.
 template <class B, class F, class PT>
 concept PlanningBackend =
@@ -46,9 +47,6 @@ concept PlanningBackend =
       requires requires(decltype(B::begin(pt))& t) {
         /// `busy` when called from inside the table's own hook.
         { t.ready() } -> std::same_as<Result<>>;
-        /// Map where nothing is mapped (already_mapped otherwise).
-        { b.plan_map(start, size, flags, t) } -> std::same_as<Result<>>;
-        { b.commit_map(start, size, flags, t) } noexcept;
         /// Map over what other areas had there. Each of them has been told `replaced` for its part, before
         /// commit_replace.
         { b.plan_replace(start, size, flags, t) } -> std::same_as<Result<>>;

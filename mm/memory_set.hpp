@@ -82,28 +82,12 @@ class MemorySet {
     auto const range = area.range();
     if (range.empty()) return Error{.code = Errc::invalid_param, .argument = Argument::size, .range = range};
     SLAT_TRY(check(range));
-    auto edit = Calls::begin(pt);
-    SLAT_TRY(edit.ready());
-
     auto const old = areas_.touching(range);
-    if (old.empty()) {
-      auto room = SLAT_TRY(reserve(1, range));
-      SLAT_TRY(Calls::plan_map(area, edit));
-      SLAT_TRY(Calls::map(area, pt, edit));
-      areas_.adopt(std::move(room));
-      areas_.insert(old.first, std::move(area));
-    } else {
-      if (!unmap_overlap) return Error{.code = Errc::already_exists, .range = range, .other = old.first->range()};
-      RangeEnds ends{areas_, range, old};
-      auto room = SLAT_TRY(reserve(ends.cuts(), range));
-      SLAT_TRY(Calls::plan_replace(area, edit));
-      areas_.adopt(std::move(room));
-      if (auto const done = replace(area, ends.cut(old), pt, edit); !done) {
-        ends.mend();
-        return done;
-      }
-      areas_.insert(std::move(area));
-    }
+    if (!old.empty()) return map_over(std::move(area), old, pt, unmap_overlap);
+    auto room = SLAT_TRY(reserve(1, range));
+    SLAT_TRY(Calls::map(area, pt));
+    areas_.adopt(std::move(room));
+    areas_.insert(old.first, std::move(area));
     areas_.trim();
     return {};
   }
@@ -113,18 +97,12 @@ class MemorySet {
     GuestRange const range{start, size};
     SLAT_TRY(check(range));
     if (range.empty()) return {};
-    auto edit = Calls::begin(pt);
-    SLAT_TRY(edit.ready());
-    SLAT_TRY(Calls::check(range, edit));
-
     auto const old = areas_.touching(range);
-    RangeEnds ends{areas_, range, old};
-    auto room = SLAT_TRY(reserve(ends.cuts(), range));
-    for (auto& area : old) SLAT_TRY(Calls::plan_unmap(area, range.clamp_to(area.range()), edit));
-    areas_.adopt(std::move(room));
-    auto const done = remove(ends.cut(old), pt, edit);
-    ends.mend();
-    return done;
+    if (!is_one(old, range)) return unmap_parts(range, old, pt);
+    SLAT_TRY(Calls::unmap(*old.first, pt));
+    areas_.erase(old.first, old.last);
+    areas_.trim();
+    return {};
   }
 
   /// Unmaps everything. Needs no memory.
@@ -146,43 +124,16 @@ class MemorySet {
     GuestRange const range{start, size};
     SLAT_TRY(check(range));
     if (range.empty()) return {};
-    auto edit = Calls::begin(pt);
-    SLAT_TRY(edit.ready());
-    SLAT_TRY(Calls::check(range, edit));
-
-    auto old = areas_.touching(range);
-    if (old.empty()) return {};
-    // The areas at the ends are asked first: whether they are cut depends on the answer.
-    auto const ask = [&](const Area& area) -> std::optional<F> { return update(area.flags()); };
-    auto const first = ask(*old.first);
-    auto const last = std::next(old.first) == old.last ? first : ask(*std::prev(old.last));
-    auto const answer = [&](auto at) {
-      if (at == old.first) return first;
-      return std::next(at) == old.last ? last : ask(*at);
-    };
-    RangeEnds ends{areas_, range, old};
-    if (!first) ends.begin = Seam::kept;
-    if (!last) ends.end = Seam::kept;
-
-    auto room = SLAT_TRY(reserve(ends.cuts(), range));
-    if constexpr (Calls::plans)
-      for (auto at = old.first; at != old.last; ++at)
-        if (auto const next = answer(at)) SLAT_TRY(Calls::plan_protect(*at, range.clamp_to(at->range()), *next, edit));
-    areas_.adopt(std::move(room));
-    old = ends.cut(old);
-
-    Result<> done;
-    for (auto at = old.first; at != old.last; ++at) {
-      auto next = answer(at);
-      if (!next) continue;
-      done = Calls::protect(*at, *next, pt, edit);
-      if (!done) break;
-      if (at == old.first && (ends.begin == Seam::cut || differ(at->flags(), *next))) ends.begin = Seam::changed;
-      if (std::next(at) == old.last && (ends.end == Seam::cut || differ(at->flags(), *next))) ends.end = Seam::changed;
-      at->protect(*std::move(next));
-    }
-    ends.mend();
-    return done;
+    auto const old = areas_.touching(range);
+    if (!is_one(old, range)) return protect_parts(range, old, update, pt);
+    auto& area = *old.first;
+    std::optional<F> next = update(area.flags());
+    if (!next) return {};
+    SLAT_TRY(Calls::protect(area, *next, pt));
+    bool const differs = differ(area.flags(), *next);
+    area.protect(*std::move(next));
+    if (differs) RangeEnds<AreaIndex<Area, Nodes>>::mend_around(areas_, old.first);
+    return {};
   }
 
   /// Gives back the tables that blocks can take the place of again, area by area: no block reaches over the end of one.
@@ -269,6 +220,83 @@ class MemorySet {
     return false;  // nor can they ever be found equal
   }
 
+  /// Whether that is one area, and all of it.
+  static bool is_one(AreaRun<Position> touched, GuestRange range) {
+    return !touched.empty() && touched.first->range() == range;
+  }
+
+  // The general way, for what is more than one whole area: `old` is what the range touches.
+
+  Result<> map_over(Area area, AreaRun<Position> old, PT& pt, bool unmap_overlap) {
+    auto const range = area.range();
+    auto edit = Calls::begin(pt);
+    SLAT_TRY(edit.ready());
+    if (!unmap_overlap) return Error{.code = Errc::already_exists, .range = range, .other = old.first->range()};
+    RangeEnds ends{areas_, range, old};
+    auto room = SLAT_TRY(reserve(ends.cuts(), range));
+    SLAT_TRY(Calls::plan_replace(area, edit));
+    areas_.adopt(std::move(room));
+    if (auto const done = replace(area, ends.cut(old), pt, edit); !done) {
+      ends.mend();
+      return done;
+    }
+    areas_.insert(std::move(area));
+    areas_.trim();
+    return {};
+  }
+
+  Result<> unmap_parts(GuestRange range, AreaRun<Position> old, PT& pt) {
+    auto edit = Calls::begin(pt);
+    SLAT_TRY(edit.ready());
+    SLAT_TRY(Calls::check(range, edit));
+    RangeEnds ends{areas_, range, old};
+    auto room = SLAT_TRY(reserve(ends.cuts(), range));
+    for (auto& area : old) SLAT_TRY(Calls::plan_unmap(area, range.clamp_to(area.range()), edit));
+    areas_.adopt(std::move(room));
+    auto const done = remove(ends.cut(old), pt, edit);
+    ends.mend();
+    return done;
+  }
+
+  template <class Update>
+  Result<> protect_parts(GuestRange range, AreaRun<Position> old, Update& update, PT& pt) {
+    auto edit = Calls::begin(pt);
+    SLAT_TRY(edit.ready());
+    SLAT_TRY(Calls::check(range, edit));
+    if (old.empty()) return {};
+    // The areas at the ends are asked first: whether they are cut depends on the answer.
+    auto const ask = [&](const Area& area) -> std::optional<F> { return update(area.flags()); };
+    auto const first = ask(*old.first);
+    auto const last = std::next(old.first) == old.last ? first : ask(*std::prev(old.last));
+    auto const answer = [&](auto at) {
+      if (at == old.first) return first;
+      return std::next(at) == old.last ? last : ask(*at);
+    };
+    RangeEnds ends{areas_, range, old};
+    if (!first) ends.begin = Seam::kept;
+    if (!last) ends.end = Seam::kept;
+
+    auto room = SLAT_TRY(reserve(ends.cuts(), range));
+    if constexpr (Calls::plans)
+      for (auto at = old.first; at != old.last; ++at)
+        if (auto const next = answer(at)) SLAT_TRY(Calls::plan_protect(*at, range.clamp_to(at->range()), *next, edit));
+    areas_.adopt(std::move(room));
+    old = ends.cut(old);
+
+    Result<> done;
+    for (auto at = old.first; at != old.last; ++at) {
+      auto next = answer(at);
+      if (!next) continue;
+      done = Calls::protect(*at, *next, pt, edit);
+      if (!done) break;
+      if (at == old.first && (ends.begin == Seam::cut || differ(at->flags(), *next))) ends.begin = Seam::changed;
+      if (std::next(at) == old.last && (ends.end == Seam::cut || differ(at->flags(), *next))) ends.end = Seam::changed;
+      at->protect(*std::move(next));
+    }
+    ends.mend();
+    return done;
+  }
+
   /// Unmaps these areas, up to the first that fails, and forgets those that are gone.
   Result<> remove(AreaRun<Position> run, PT& pt, typename Calls::Edit& edit) {
     Result<> done;
@@ -297,7 +325,7 @@ class MemorySet {
       areas_.erase(old.first, old.last);
     } else {
       for (; gone != 0; --gone)
-        if (--at; !Calls::map(*at, pt, edit)) at = areas_.erase(at, std::next(at));
+        if (--at; !Calls::map(*at, pt)) at = areas_.erase(at, std::next(at));
     }
     return done;
   }

@@ -49,8 +49,19 @@ class RangeEnds {
     mend(range_.begin, begin);
     mend(range_.end(), end);
   }
+  /// The same for one area whose flags have changed, and nothing else.
+  static void mend_around(Areas& areas, Position area) {
+    auto const is_one = [](const auto& both) { return both && both->first->continued_by(*both->last); };
+    if (!is_one(areas.seam(area)) && !is_one(areas.seam(std::next(area)))) [[likely]]
+      return;
+    RangeEnds ends{areas, area->range()};
+    ends.begin = ends.end = Seam::changed;
+    ends.mend();
+  }
 
  private:
+  RangeEnds(Areas& areas, GuestRange range) : areas_{areas}, range_{range} {}
+
   void mend(GuestPhys at, Seam seam) {
     if (seam == Seam::kept) return;
     auto const both = areas_.seam(at);
