@@ -86,14 +86,12 @@ class AreaIndex : private AreaTree<Area, Nodes> {
   /// Memory with which `more` areas fit, or nothing when there is none. Changes nothing.
   [[nodiscard]] std::optional<Room> reserve(std::size_t more) {
     auto const wanted = this->nodes_for(more);
-    auto leaves = leaves_.reserve(wanted.leaves);
-    if (!leaves) return std::nullopt;
-    auto inners = inners_.reserve(wanted.inners);
-    if (!inners) return std::nullopt;
-    return Room{*std::move(leaves), *std::move(inners)};
+    std::optional<Room> room{this->no_room()};
+    if (!leaves_.reserve(wanted.leaves, room->leaves) || !inners_.reserve(wanted.inners, room->inners)) room.reset();
+    return room;
   }
   /// After this, as many areas as were reserved can be inserted or cut off, without fail.
-  void adopt(Room room) {
+  void adopt(Room&& room) {
     leaves_.adopt(std::move(room.leaves));
     inners_.adopt(std::move(room.inners));
   }
@@ -105,7 +103,7 @@ class AreaIndex : private AreaTree<Area, Nodes> {
     this->insert_at(leaf, leaf->rank(start), std::move(area));
   }
   /// The same for a caller who has looked: `next` is the first area behind, as touching() tells when there is none.
-  void insert(Position next, Area area) { this->insert_at(next.leaf(), next.place(), std::move(area)); }
+  void insert(Position next, Area&& area) { this->insert_at(next.leaf(), next.place(), std::move(area)); }
   /// Removes neighbours. Returns the position behind them.
   Position erase(Position first, Position last) {
     if (first == last) return first;
@@ -171,7 +169,9 @@ class AreaIndex : private AreaTree<Area, Nodes> {
   }
 
   /// Gives memory back that is not needed soon: all of it when no more than 8 areas are left.
-  void trim() { Tree::trim(this->nodes_to_keep()); }
+  void trim() {
+    if (leaves_.may_trim() || inners_.may_trim()) Tree::trim(this->nodes_to_keep());
+  }
   void clear() {
     this->destroy(root_, height_);
     root_ = &inside_;
@@ -213,7 +213,8 @@ class AreaIndex : private AreaTree<Area, Nodes> {
     auto const last = range.last().raw();
     auto const first = first_touching<P>(range.begin);
     if (range.empty() || first.at_end() || first.start() > last) return {first, first};
-    // Most often it is one area.
+    // Most often it is one area, which may reach as far.
+    if (first->range().last().raw() >= last) return {first, std::next(first)};
     if (auto const next = std::next(first); next.at_end() || next.start() > last) return {first, next};
     auto* const leaf = this->leaf_for(last);
     return {first, P{leaf, leaf->rank(last)}};

@@ -40,6 +40,8 @@ class AreaShape {
   explicit AreaShape(Nodes nodes) : leaves_{nodes}, inners_{std::move(nodes)} {}
   ~AreaShape() = default;
 
+  Room no_room() const { return {typename Leaves::Room{leaves_.source()}, typename Inners::Room{inners_.source()}}; }
+
   /// How many nodes `more` inserts can take at worst. It takes eight inserts to fill a node that was split in halves,
   /// and as many, with what neighbours send it, to fill the last one of a level.
   NodeCounts nodes_for(std::size_t more) const {

@@ -28,13 +28,13 @@ struct BackendCalls {
   // ---- one area by itself ----
 
   static Result<> map(Area& area, PT& pt) {
-    return verdict(area.backend().map(area.start(), area.size(), area.flags(), pt), area.range());
+    return verdict(area, [&](B& backend) { return backend.map(area.start(), area.size(), area.flags(), pt); });
   }
   static Result<> unmap(Area& area, PT& pt) {
-    return verdict(area.backend().unmap(area.start(), area.size(), pt), area.range());
+    return verdict(area, [&](B& backend) { return backend.unmap(area.start(), area.size(), pt); });
   }
   static Result<> protect(Area& area, const F& flags, PT& pt) {
-    return verdict(area.backend().protect(area.start(), area.size(), flags, pt), area.range());
+    return verdict(area, [&](B& backend) { return backend.protect(area.start(), area.size(), flags, pt); });
   }
 
   // ---- one of several, in an edit ----
@@ -112,11 +112,16 @@ struct BackendCalls {
     return act(moved);
   }
 
-  static Result<> verdict(bool done, GuestRange range) {
-    if (done) return {};
-    return Error{.code = Errc::bad_state, .range = range};
+  /// A Result<> is passed on where it is made: to copy one is to read what was just written in other pieces.
+  template <class Operation>
+  static Result<> verdict(Area& area, Operation operation) {
+    if constexpr (std::is_same_v<std::invoke_result_t<Operation, B&>, bool>) {
+      if (operation(area.backend())) return {};
+      return Error{.code = Errc::bad_state, .range = area.range()};
+    } else {
+      return operation(area.backend());
+    }
   }
-  static Result<> verdict(const Result<>& done, GuestRange) { return done; }
 };
 
 }  // namespace slat

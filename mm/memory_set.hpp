@@ -84,9 +84,10 @@ class MemorySet {
     SLAT_TRY(check(range));
     auto const old = areas_.touching(range);
     if (!old.empty()) return map_over(std::move(area), old, pt, unmap_overlap);
-    auto room = SLAT_TRY(reserve(1, range));
+    auto room = areas_.reserve(1);
+    if (!room) return no_nodes(1, range);
     SLAT_TRY(Calls::map(area, pt));
-    areas_.adopt(std::move(room));
+    areas_.adopt(*std::move(room));
     areas_.insert(old.first, std::move(area));
     areas_.trim();
     return {};
@@ -210,9 +211,8 @@ class MemorySet {
     return Error{.code = Errc::invalid_param, .argument = Argument::size, .value = range.size, .range = range};
   }
 
-  auto reserve(std::size_t more, GuestRange range) -> Result<typename AreaIndex<Area, Nodes>::Room> {
-    if (auto room = areas_.reserve(more)) return *std::move(room);
-    return Error{.code = Errc::no_memory, .argument = Argument::nodes, .value = more, .range = range};
+  static Error no_nodes(std::size_t more, GuestRange range) {
+    return {.code = Errc::no_memory, .argument = Argument::nodes, .value = more, .range = range};
   }
 
   static bool differ(const F& a, const F& b) {
@@ -233,9 +233,10 @@ class MemorySet {
     SLAT_TRY(edit.ready());
     if (!unmap_overlap) return Error{.code = Errc::already_exists, .range = range, .other = old.first->range()};
     RangeEnds ends{areas_, range, old};
-    auto room = SLAT_TRY(reserve(ends.cuts(), range));
+    auto room = areas_.reserve(ends.cuts());
+    if (!room) return no_nodes(ends.cuts(), range);
     SLAT_TRY(Calls::plan_replace(area, edit));
-    areas_.adopt(std::move(room));
+    areas_.adopt(*std::move(room));
     if (auto const done = replace(area, ends.cut(old), pt, edit); !done) {
       ends.mend();
       return done;
@@ -250,9 +251,10 @@ class MemorySet {
     SLAT_TRY(edit.ready());
     SLAT_TRY(Calls::check(range, edit));
     RangeEnds ends{areas_, range, old};
-    auto room = SLAT_TRY(reserve(ends.cuts(), range));
+    auto room = areas_.reserve(ends.cuts());
+    if (!room) return no_nodes(ends.cuts(), range);
     for (auto& area : old) SLAT_TRY(Calls::plan_unmap(area, range.clamp_to(area.range()), edit));
-    areas_.adopt(std::move(room));
+    areas_.adopt(*std::move(room));
     auto const done = remove(ends.cut(old), pt, edit);
     ends.mend();
     return done;
@@ -276,11 +278,12 @@ class MemorySet {
     if (!first) ends.begin = Seam::kept;
     if (!last) ends.end = Seam::kept;
 
-    auto room = SLAT_TRY(reserve(ends.cuts(), range));
+    auto room = areas_.reserve(ends.cuts());
+    if (!room) return no_nodes(ends.cuts(), range);
     if constexpr (Calls::plans)
       for (auto at = old.first; at != old.last; ++at)
         if (auto const next = answer(at)) SLAT_TRY(Calls::plan_protect(*at, range.clamp_to(at->range()), *next, edit));
-    areas_.adopt(std::move(room));
+    areas_.adopt(*std::move(room));
     old = ends.cut(old);
 
     Result<> done;

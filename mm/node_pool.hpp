@@ -60,15 +60,19 @@ class NodePool {
   /// Blocks that were taken and are not in use: given back unless adopt() gets them.
   class Room {
    public:
+    explicit Room(const Nodes& nodes) : nodes_{nodes} {}
     Room(Room&& from) noexcept : nodes_{from.nodes_}, blocks_{std::exchange(from.blocks_, nullptr)} {}
     Room& operator=(Room&&) = delete;
-    ~Room() {
-      while (blocks_ != nullptr) release(nodes_, std::exchange(blocks_, blocks_->next));
+    [[gnu::always_inline]] ~Room() {
+      if (blocks_ != nullptr) [[unlikely]]
+        release_all();
     }
 
    private:
     friend NodePool;
-    explicit Room(const Nodes& nodes) : nodes_{nodes} {}
+    [[gnu::noinline]] void release_all() {
+      while (blocks_ != nullptr) release(nodes_, std::exchange(blocks_, blocks_->next));
+    }
 
     [[no_unique_address]] Nodes nodes_;
     Block* blocks_ = nullptr;
@@ -89,21 +93,12 @@ class NodePool {
   std::size_t free() const { return free_; }
   std::size_t in_use() const { return in_use_; }
 
-  /// What it takes to have `wanted` free nodes, or nothing when the source has too little. Changes nothing here.
-  std::optional<Room> reserve(std::size_t wanted) {
-    Room room{nodes_};
-    for (auto have = free_; have < wanted; have += nodes_per_block) {
-      void* const memory = nodes_.allocate(block_bytes);
-      if (memory == nullptr) return std::nullopt;
-      room.blocks_ = std::construct_at(static_cast<Block*>(header_in(memory)), memory, room.blocks_, nullptr, all_free);
-    }
-    return room;
-  }
-  void adopt(Room room) {
-    while (room.blocks_ != nullptr) {
-      link_last(std::exchange(room.blocks_, room.blocks_->next));
-      free_ += nodes_per_block;
-    }
+  /// Puts into `room`, which is empty, what it takes to have `wanted` free nodes. False when the source has too little.
+  /// Changes nothing here.
+  [[nodiscard]] bool reserve(std::size_t wanted, Room& room) { return wanted <= free_ || take(wanted, room); }
+  void adopt(Room&& room) {
+    if (room.blocks_ != nullptr) [[unlikely]]
+      link_all(room);
   }
 
   template <class Node>
@@ -134,8 +129,32 @@ class NodePool {
     link_last(block);
     trim(spare_nodes);
   }
+  /// Whether so many nodes are free that a block may have none in use.
+  bool may_trim() const { return free_ >= nodes_per_block; }
   /// Releases blocks with no node in use, as long as `spare_nodes` are left.
   void trim(std::size_t spare_nodes) {
+    if (free_ >= spare_nodes + nodes_per_block) [[unlikely]]
+      release_idle(spare_nodes);
+  }
+
+ private:
+  static constexpr std::uint32_t all_free = 0xffff'ffffu >> (32 - nodes_per_block);
+
+  [[gnu::noinline]] bool take(std::size_t wanted, Room& room) {
+    for (auto have = free_; have < wanted; have += nodes_per_block) {
+      void* const memory = nodes_.allocate(block_bytes);
+      if (memory == nullptr) return false;
+      room.blocks_ = std::construct_at(static_cast<Block*>(header_in(memory)), memory, room.blocks_, nullptr, all_free);
+    }
+    return true;
+  }
+  [[gnu::noinline]] void link_all(Room& room) {
+    while (room.blocks_ != nullptr) {
+      link_last(std::exchange(room.blocks_, room.blocks_->next));
+      free_ += nodes_per_block;
+    }
+  }
+  [[gnu::noinline]] void release_idle(std::size_t spare_nodes) {
     while (ring_ != nullptr && free_ >= spare_nodes + nodes_per_block) {
       auto* const block = ring_->previous;
       if (block->free != all_free) return;
@@ -144,9 +163,6 @@ class NodePool {
       release(nodes_, block);
     }
   }
-
- private:
-  static constexpr std::uint32_t all_free = 0xffff'ffffu >> (32 - nodes_per_block);
 
   /// The header ends where the first node begins.
   static void* header_in(void* memory) {

@@ -23,10 +23,12 @@ std::vector<Call<Set>> calls() {
       {"replace, nothing there", [](World<Set>& w) { return w.set.map(area<Set>(50, 4, 9, 2000), w.pt, true); }},
       {"unmap all", [](World<Set>& w) { return w.set.unmap(gpa(0), 64, w.pt); }},
       {"unmap parts", [](World<Set>& w) { return w.set.unmap(gpa(4), 40, w.pt); }},
+      {"unmap one", [](World<Set>& w) { return w.set.unmap(gpa(20), 8, w.pt); }},
       {"unmap inside one", [](World<Set>& w) { return w.set.unmap(gpa(22), 2, w.pt); }},
       {"protect all", [flip](World<Set>& w) { return w.set.protect(gpa(0), 64, flip, w.pt); }},
       {"protect parts", [flip](World<Set>& w) { return w.set.protect(gpa(4), 40, flip, w.pt); }},
       {"protect some", [odd](World<Set>& w) { return w.set.protect(gpa(4), 40, odd, w.pt); }},
+      {"protect one", [flip](World<Set>& w) { return w.set.protect(gpa(20), 8, flip, w.pt); }},
       {"protect inside one", [flip](World<Set>& w) { return w.set.protect(gpa(22), 2, flip, w.pt); }},
       {"clear", [](World<Set>& w) { return w.set.clear(w.pt); }},
   };

@@ -61,6 +61,16 @@ TEST_F(MemorySetJoin, OnlyTheSeamThatHasBecomeEqualIsJoined) {
   EXPECT_EQ(shape_of(set_), (Shape{{bytes(8, 16), 1}, {bytes(16, 40), 2}}));
 }
 
+TEST_F(MemorySetJoin, AWholeAreaIsJoinedWithTheOneBeforeTheOneBehindOrBoth) {
+  for (std::uint64_t const at : {8u, 16u, 24u}) {
+    map(8, 24, 1, 1000);
+    protect(at, 8, 2);
+    protect(at, 8, 1);
+    EXPECT_EQ(shape_of(set_), (Shape{{bytes(8, 32), 1}})) << at;
+    EXPECT_TRUE(set_.clear(pt_));
+  }
+}
+
 TEST_F(MemorySetJoin, AGrowingPartIsJoinedToWhatWasCutOffBefore) {
   map(8, 32, 1, 1000);
   for (std::uint64_t at = 8; at != 40; at += 4) protect(at, 4, 2);
