@@ -27,7 +27,8 @@
 namespace slat {
 
 /// Sorted, disjoint areas. Any number of threads may call the const members as long as nobody calls another one; a
-/// pointer or position holds until then. Moving or copying an area must not throw. Only reserve() can fail.
+/// pointer or position holds until then. Moving or copying an area must not throw. Only reserve() can fail. What every
+/// edit begins with is always inlined: positions and rooms that a call returns by way of memory cost more than it does.
 template <class Area, NodeSource Nodes>
 class AreaIndex : private AreaTree<Area, Nodes> {
   using Tree = AreaTree<Area, Nodes>;
@@ -84,14 +85,14 @@ class AreaIndex : private AreaTree<Area, Nodes> {
   }
 
   /// Memory with which `more` areas fit, or nothing when there is none. Changes nothing.
-  [[nodiscard]] std::optional<Room> reserve(std::size_t more) {
+  [[nodiscard, gnu::always_inline]] std::optional<Room> reserve(std::size_t more) {
     auto const wanted = this->nodes_for(more);
     std::optional<Room> room{this->no_room()};
     if (!leaves_.reserve(wanted.leaves, room->leaves) || !inners_.reserve(wanted.inners, room->inners)) room.reset();
     return room;
   }
   /// After this, as many areas as were reserved can be inserted or cut off, without fail.
-  void adopt(Room&& room) {
+  [[gnu::always_inline]] void adopt(Room&& room) {
     leaves_.adopt(std::move(room.leaves));
     inners_.adopt(std::move(room.inners));
   }
@@ -200,7 +201,7 @@ class AreaIndex : private AreaTree<Area, Nodes> {
   }
   /// The first area that does not end before `at`.
   template <class P>
-  P first_touching(GuestPhys at) const {
+  [[gnu::always_inline]] P first_touching(GuestPhys at) const {
     auto* const leaf = this->leaf_for(at.raw());
     if (leaf->count == 0) return {leaf, 0};
     // Whether the area before reaches this far is as hard to predict as which one it is: no branch.
@@ -209,7 +210,7 @@ class AreaIndex : private AreaTree<Area, Nodes> {
     return {leaf, at.raw() - leaf->start(before) < leaf->area(before).size() ? before : i};
   }
   template <class P>
-  AreaRun<P> touching(GuestRange range) const {
+  [[gnu::always_inline]] AreaRun<P> touching(GuestRange range) const {
     auto const last = range.last().raw();
     auto const first = first_touching<P>(range.begin);
     if (range.empty() || first.at_end() || first.start() > last) return {first, first};
