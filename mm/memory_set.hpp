@@ -7,9 +7,8 @@
 //   SLAT_TRY(set.map({0x4000'0000_gpa, 1_GiB, rwx, Linear{0x1'0000'0000_hpa}}, table));
 //   SLAT_TRY(set.protect(0x4020'0000_gpa, 2_MiB, [](Attr a) { return a - Prot::w; }, table));
 //
-// Every edit is: check, set memory aside, plan, cut the areas at both ends of the range, act on whole areas. Until the
-// cut nothing has changed. Where the backend can plan, nothing fails after it, so that a call is all or nothing; where
-// it has the three operations alone, a failing one stops the call, and the set describes what the table then holds.
+// An edit of one whole area is one operation of its backend. How it goes where a call is about more, and what is left
+// of it after a failure, is in set_edit.hpp.
 
 #include <concepts>
 #include <cstddef>
@@ -30,6 +29,7 @@
 #include <slat/mm/node_source.hpp>
 #include <slat/mm/range_ends.hpp>
 #include <slat/mm/result.hpp>
+#include <slat/mm/set_edit.hpp>
 
 namespace slat {
 
@@ -83,9 +83,9 @@ class MemorySet {
     if (range.empty()) return Error{.code = Errc::invalid_param, .argument = Argument::size, .range = range};
     SLAT_TRY(check(range));
     auto const old = areas_.touching(range);
-    if (!old.empty()) return map_over(std::move(area), old, pt, unmap_overlap);
+    if (!old.empty()) return Edit{areas_, range, old, pt}.map(std::move(area), unmap_overlap);
     auto room = areas_.reserve(1);
-    if (!room) return no_nodes(1, range);
+    if (!room) return Edit::no_nodes(1, range);
     SLAT_TRY(Calls::map(area, pt));
     areas_.adopt(*std::move(room));
     areas_.insert(old.first, std::move(area));
@@ -99,7 +99,7 @@ class MemorySet {
     SLAT_TRY(check(range));
     if (range.empty()) return {};
     auto const old = areas_.touching(range);
-    if (!is_one(old, range)) return unmap_parts(range, old, pt);
+    if (!is_one(old, range)) return Edit{areas_, range, old, pt}.unmap();
     SLAT_TRY(Calls::unmap(*old.first, pt));
     areas_.erase(old.first, old.last);
     areas_.trim();
@@ -107,13 +107,7 @@ class MemorySet {
   }
 
   /// Unmaps everything. Needs no memory.
-  Result<> clear(PT& pt) {
-    auto edit = Calls::begin(pt);
-    SLAT_TRY(edit.ready());
-    AreaRun<Position> const all{areas_.begin(), areas_.end()};
-    for (auto& area : all) SLAT_TRY(Calls::plan_unmap(area, area.range(), edit));
-    return remove(all, pt, edit);
-  }
+  Result<> clear(PT& pt) { return Edit{areas_, {}, {areas_.begin(), areas_.end()}, pt}.clear(); }
 
   /// Asks `update(old flags)` for the new flags of each area that the range touches, and changes what lies in the
   /// range: nothing where the answer is nullopt. `update` is pure: it is asked twice at most for an area. At the two
@@ -126,12 +120,12 @@ class MemorySet {
     SLAT_TRY(check(range));
     if (range.empty()) return {};
     auto const old = areas_.touching(range);
-    if (!is_one(old, range)) return protect_parts(range, old, update, pt);
+    if (!is_one(old, range)) return Edit{areas_, range, old, pt}.protect(update);
     auto& area = *old.first;
     std::optional<F> next = update(area.flags());
     if (!next) return {};
     SLAT_TRY(Calls::protect(area, *next, pt));
-    bool const differs = differ(area.flags(), *next);
+    bool const differs = Edit::differ(area.flags(), *next);
     area.protect(*std::move(next));
     if (differs) RangeEnds<AreaIndex<Area, Nodes>>::mend_around(areas_, old.first);
     return {};
@@ -205,132 +199,16 @@ class MemorySet {
  private:
   using Calls = BackendCalls<F, PT, B>;
   using Position = typename AreaIndex<Area, Nodes>::Position;
+  using Edit = SetEdit<F, PT, B, Nodes>;
 
   static Result<> check(GuestRange range) {
     if (!range.wraps()) return {};
     return Error{.code = Errc::invalid_param, .argument = Argument::size, .value = range.size, .range = range};
   }
 
-  static Error no_nodes(std::size_t more, GuestRange range) {
-    return {.code = Errc::no_memory, .argument = Argument::nodes, .value = more, .range = range};
-  }
-
-  static bool differ(const F& a, const F& b) {
-    if constexpr (std::equality_comparable<F>) return !(a == b);
-    return false;  // nor can they ever be found equal
-  }
-
   /// Whether that is one area, and all of it.
   static bool is_one(AreaRun<Position> touched, GuestRange range) {
     return !touched.empty() && touched.first->range() == range;
-  }
-
-  // The general way, for what is more than one whole area: `old` is what the range touches.
-
-  Result<> map_over(Area area, AreaRun<Position> old, PT& pt, bool unmap_overlap) {
-    auto const range = area.range();
-    auto edit = Calls::begin(pt);
-    SLAT_TRY(edit.ready());
-    if (!unmap_overlap) return Error{.code = Errc::already_exists, .range = range, .other = old.first->range()};
-    RangeEnds ends{areas_, range, old};
-    auto room = areas_.reserve(ends.cuts());
-    if (!room) return no_nodes(ends.cuts(), range);
-    SLAT_TRY(Calls::plan_replace(area, edit));
-    areas_.adopt(*std::move(room));
-    if (auto const done = replace(area, ends.cut(old), pt, edit); !done) {
-      ends.mend();
-      return done;
-    }
-    areas_.insert(std::move(area));
-    areas_.trim();
-    return {};
-  }
-
-  Result<> unmap_parts(GuestRange range, AreaRun<Position> old, PT& pt) {
-    auto edit = Calls::begin(pt);
-    SLAT_TRY(edit.ready());
-    SLAT_TRY(Calls::check(range, edit));
-    RangeEnds ends{areas_, range, old};
-    auto room = areas_.reserve(ends.cuts());
-    if (!room) return no_nodes(ends.cuts(), range);
-    for (auto& area : old) SLAT_TRY(Calls::plan_unmap(area, range.clamp_to(area.range()), edit));
-    areas_.adopt(*std::move(room));
-    auto const done = remove(ends.cut(old), pt, edit);
-    ends.mend();
-    return done;
-  }
-
-  template <class Update>
-  Result<> protect_parts(GuestRange range, AreaRun<Position> old, Update& update, PT& pt) {
-    auto edit = Calls::begin(pt);
-    SLAT_TRY(edit.ready());
-    SLAT_TRY(Calls::check(range, edit));
-    if (old.empty()) return {};
-    // The areas at the ends are asked first: whether they are cut depends on the answer.
-    auto const ask = [&](const Area& area) -> std::optional<F> { return update(area.flags()); };
-    auto const first = ask(*old.first);
-    auto const last = std::next(old.first) == old.last ? first : ask(*std::prev(old.last));
-    auto const answer = [&](auto at) {
-      if (at == old.first) return first;
-      return std::next(at) == old.last ? last : ask(*at);
-    };
-    RangeEnds ends{areas_, range, old};
-    if (!first) ends.begin = Seam::kept;
-    if (!last) ends.end = Seam::kept;
-
-    auto room = areas_.reserve(ends.cuts());
-    if (!room) return no_nodes(ends.cuts(), range);
-    if constexpr (Calls::plans)
-      for (auto at = old.first; at != old.last; ++at)
-        if (auto const next = answer(at)) SLAT_TRY(Calls::plan_protect(*at, range.clamp_to(at->range()), *next, edit));
-    areas_.adopt(*std::move(room));
-    old = ends.cut(old);
-
-    Result<> done;
-    for (auto at = old.first; at != old.last; ++at) {
-      auto next = answer(at);
-      if (!next) continue;
-      done = Calls::protect(*at, *next, pt, edit);
-      if (!done) break;
-      if (at == old.first && (ends.begin == Seam::cut || differ(at->flags(), *next))) ends.begin = Seam::changed;
-      if (std::next(at) == old.last && (ends.end == Seam::cut || differ(at->flags(), *next))) ends.end = Seam::changed;
-      at->protect(*std::move(next));
-    }
-    ends.mend();
-    return done;
-  }
-
-  /// Unmaps these areas, up to the first that fails, and forgets those that are gone.
-  Result<> remove(AreaRun<Position> run, PT& pt, typename Calls::Edit& edit) {
-    Result<> done;
-    auto at = run.first;
-    for (; at != run.last; ++at) {
-      done = Calls::unmap(*at, pt, edit);
-      if (!done) break;
-    }
-    areas_.erase(run.first, at);
-    areas_.trim();
-    return done;
-  }
-
-  /// Puts `area`, not yet in the index, where the areas `old` in its range are. After a failure these are mapped again,
-  /// and the set keeps those for which that did not fail too.
-  Result<> replace(Area& area, AreaRun<Position> old, PT& pt, typename Calls::Edit& edit) {
-    Result<> done;
-    auto at = old.first;
-    std::size_t gone = 0;
-    for (; at != old.last; ++at, ++gone) {
-      done = Calls::give_way(*at, pt, edit);
-      if (!done) break;
-    }
-    if (done) done = Calls::map_over(area, pt, edit);
-    if (done) {
-      areas_.erase(old.first, old.last);
-    } else {
-      for (; gone != 0; --gone)
-        if (--at; !Calls::map(*at, pt)) at = areas_.erase(at, std::next(at));
-    }
-    return done;
   }
 
   AreaIndex<Area, Nodes> areas_;
