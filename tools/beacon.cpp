@@ -15,11 +15,17 @@ namespace {
 
 using hv::Beacon;
 
-enum class Sight : std::uint8_t { nothing, unpublished, beacon };
+enum class Sight : std::uint8_t { unpublished, beacon };
 
-/// What these 128 bytes are.
+/// From the first magic on; empty without one. Memory is large, and the C library's search is fast.
+std::span<std::byte> from_magic(std::span<std::byte> bytes) {
+  auto const& magic = Beacon::the_magic;
+  auto* const found = static_cast<std::byte*>(memmem(bytes.data(), bytes.size(), magic.data(), magic.size()));
+  return found == nullptr ? std::span<std::byte>{} : bytes.subspan(static_cast<std::size_t>(found - bytes.data()));
+}
+
+/// What the 128 bytes are that begin with the magic.
 Sight look(std::span<const std::byte> bytes, Beacon::Words& words) {
-  if (std::memcmp(bytes.data(), Beacon::the_magic.data(), Beacon::the_magic.size()) != 0) return Sight::nothing;
   Beacon beacon;
   std::memcpy(static_cast<void*>(&beacon), bytes.data(), sizeof beacon);
   auto const sum = Beacon::sum_of(reinterpret_cast<const std::uint8_t*>(bytes.data()));
@@ -48,11 +54,13 @@ Scan scan(HostMemory& memory, std::uint64_t limit) {
       auto const at = extent.begin + offset;
       bytes.resize(part);
       if (!memory.read(HostPhys{at}, bytes)) break;
-      for (std::uint64_t i = 0; i + sizeof(Beacon) <= part; i += alignof(Beacon)) {
+      for (auto rest = std::span{bytes}; (rest = from_magic(rest)).size() >= sizeof(Beacon); rest = rest.subspan(1)) {
+        auto const here = HostPhys{at + (part - rest.size())};
+        if (!here.aligned_to(alignof(Beacon))) continue;
         Beacon::Words words;
-        auto const sight = look(std::span{bytes}.subspan(i, sizeof(Beacon)), words);
-        if (sight == Sight::beacon) out.found.push_back({HostPhys{at + i}, words});
-        if (sight == Sight::unpublished && !out.unpublished) out.unpublished = HostPhys{at + i};
+        auto const sight = look(rest.first(sizeof(Beacon)), words);
+        if (sight == Sight::beacon) out.found.push_back({here, words});
+        if (sight == Sight::unpublished && !out.unpublished) out.unpublished = here;
       }
       out.bytes += part;
     }
@@ -83,7 +91,8 @@ FoundBeacon beacon_at(HostMemory& memory, HostPhys at) {
   std::array<std::byte, sizeof(Beacon)> bytes{};
   Beacon::Words words;
   if (!memory.read(at, bytes)) throw Failure{"--beacon-at " + hex(at.raw()) + ": the source has no memory there"};
-  if (look(bytes, words) != Sight::beacon) throw Failure{"--beacon-at " + hex(at.raw()) + ": there is no beacon"};
+  if (from_magic(bytes).size() != bytes.size() || look(bytes, words) != Sight::beacon)
+    throw Failure{"--beacon-at " + hex(at.raw()) + ": there is no beacon"};
   return {at, words};
 }
 

@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <cstdint>
 #include <cstring>
 
@@ -44,6 +43,13 @@ std::string unpacked(std::string_view raw) {
   return out;
 }
 
+/// More than 15 for what is none.
+constexpr unsigned hex_digit(char c) {
+  if (c >= '0' && c <= '9') return static_cast<unsigned>(c - '0');
+  auto const lower = static_cast<char>(c | 0x20);
+  return lower >= 'a' && lower <= 'f' ? static_cast<unsigned>(lower - 'a') + 10 : 16;
+}
+
 }  // namespace
 
 std::string to_hex(std::string_view bytes) {
@@ -63,11 +69,10 @@ std::string from_hex(std::string_view digits) {
   if (digits.size() % 2 != 0) throw bad();
   std::string out(digits.size() / 2, '\0');
   for (std::size_t i = 0; i != out.size(); ++i) {
-    unsigned char value = 0;
-    auto const* const begin = digits.data() + 2 * i;
-    auto const [end, error] = std::from_chars(begin, begin + 2, value, 16);
-    if (error != std::errc{} || end != begin + 2) throw bad();
-    out[i] = static_cast<char>(value);
+    auto const high = hex_digit(digits[2 * i]);
+    auto const low = hex_digit(digits[2 * i + 1]);
+    if ((high | low) > 15) throw bad();
+    out[i] = static_cast<char>(high << 4 | low);
   }
   return out;
 }
