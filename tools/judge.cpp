@@ -17,31 +17,31 @@ namespace {
 bool usable(const Leaf& leaf) { return leaf.valid() && leaf.decoded.fault == Fault::none; }
 bool some(Prot rights, Prot wanted) { return (rights & wanted) != Prot::none; }
 
-/// The runs that the guest can write, by host address; and for each how far any up to it reaches.
+/// The runs that the guest can write, by host address.
 class Writable {
  public:
   explicit Writable(const std::vector<Run>& runs) {
     for (auto const& run : runs)
       if (usable(run.first) && some(run.first.rights, Prot::w)) runs_.push_back(&run);
     std::sort(runs_.begin(), runs_.end(), [](const Run* a, const Run* b) { return a->host() < b->host(); });
-    for (auto const* run : runs_) {
-      auto const end = run->host().raw() + run->range.size;
-      reach_.push_back(reach_.empty() ? end : std::max(reach_.back(), end));
-    }
+    for (auto const* run : runs_)
+      furthest_.push_back(furthest_.empty() || end_of(*furthest_.back()) < end_of(*run) ? run : furthest_.back());
   }
 
-  /// A run that overlaps these host addresses.
+  /// A run that overlaps these host addresses: of those that begin before their end, the one that reaches furthest.
   const Run* find(HostPhys begin, std::uint64_t bytes) const {
     auto const after =
         std::partition_point(runs_.begin(), runs_.end(), [&](const Run* run) { return run->host() < begin + bytes; });
-    for (auto i = static_cast<std::size_t>(after - runs_.begin()); i != 0 && reach_[i - 1] > begin.raw(); --i)
-      if (runs_[i - 1]->host().raw() + runs_[i - 1]->range.size > begin.raw()) return runs_[i - 1];
-    return nullptr;
+    if (after == runs_.begin()) return nullptr;
+    auto const* const run = furthest_[static_cast<std::size_t>(after - runs_.begin()) - 1];
+    return end_of(*run) > begin ? run : nullptr;
   }
 
  private:
+  static HostPhys end_of(const Run& run) { return run.host() + run.range.size; }
+
   std::vector<const Run*> runs_;
-  std::vector<std::uint64_t> reach_;
+  std::vector<const Run*> furthest_;  // among a run and those before it
 };
 
 /// Where `holds` is true of a leaf and of its neighbours in the guest, as one.

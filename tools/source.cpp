@@ -64,6 +64,7 @@ HostPhys root_of(const TableOptions& options) {
 }
 
 Scheme arm_by_hand(const TableOptions& options, const Extras& extras) {
+  if (options.levels) throw Failure{"--levels is of --format ept and npt: on Arm --vtcr or --start-level says it"};
   auto const hcr = options.hcr ? number(*options.hcr, "--hcr") : 0;
   if (options.vtcr) {
     for (auto const* word : {&options.granule, &options.ipa_bits, &options.start_level})

@@ -157,6 +157,11 @@ constexpr auto everywhere = std::to_array<Case>({
     {"loop", [](Chain& c) { c.image.at(c.depth() - 1, 1) = root | c.table; }},
     {"writable-table", [](Chain& c) { c.image.at(c.depth(), 2) = Image::page(1) | c.leaf; }},
     {"writable-table", [](Chain& c) { c.image.at(c.depth() - 1, 3) = Image::base | c.block; }},
+    {"writable-table",
+     [](Chain& c) {  // with another between the block and the table
+       c.image.at(c.depth() - 1, 3) = Image::base | c.block;
+       c.image.at(c.depth(), 2) = Image::page(8) | c.leaf;
+     }},
 });
 
 Entry& leaf_of(Chain& chain) { return chain.image.at(chain.depth(), 1); }

@@ -294,6 +294,8 @@ TEST(SourceTest, WhatIsNotSaidIsAskedFor) {
   EXPECT_NE(find(options).find("--ipa-bits"), std::string::npos);
   options.ipa_bits = "40";
   EXPECT_EQ(find(options), "");
+  options.levels = "4";
+  EXPECT_NE(find(options).find("--levels is of"), std::string::npos);
   options.eptp = "0x105e";
   EXPECT_NE(find(options).find("--eptp is of --format ept, not of arm"), std::string::npos);
   options = {};
