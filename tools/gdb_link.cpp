@@ -140,8 +140,20 @@ char GdbLink::next() {
 }
 
 std::string GdbLink::receive() {
-  while (next() != '$') {  // acknowledgements, mostly
-  }
+  // That the machine stopped, because this connection came, is said unasked, and no answer looks like it.
+  std::string packet;
+  std::size_t skipped = 0;
+  do {
+    for (; next() != '$'; ++skipped)  // acknowledgements, mostly
+      if (skipped > longest_packet) fail("talks without end");
+    packet = rest_of_packet();
+    skipped += packet.size() + 1;
+    if (skipped > 2 * longest_packet) fail("talks without end");
+  } while (packet.starts_with('T') || packet.starts_with('S'));
+  return unpacked(packet);
+}
+
+std::string GdbLink::rest_of_packet() {
   std::string raw;
   unsigned sum = 0;
   for (char c = next(); c != '#'; c = next()) {
@@ -151,9 +163,7 @@ std::string GdbLink::receive() {
   }
   std::array<char, 2> const check{next(), next()};
   if (static_cast<unsigned char>(from_hex({check.data(), 2})[0]) != (sum & 0xff)) fail("sent a wrong checksum");
-  // That the machine stopped, because this connection came: nobody asked, and no answer looks like it.
-  if (raw.starts_with('T') || raw.starts_with('S')) return receive();
-  return unpacked(raw);
+  return raw;
 }
 
 std::string GdbLink::ask(std::string_view request) {

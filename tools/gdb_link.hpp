@@ -37,6 +37,7 @@ class GdbLink {
   void send(std::string_view bytes);
   char next();
   std::string receive();
+  std::string rest_of_packet();
   [[noreturn]] void fail(const std::string& why) const;
 
   std::string where_;

@@ -242,6 +242,15 @@ TEST(GdbTest, AStubThatBreaksTheProtocolIsNamed) {
             std::string::npos);
   EXPECT_NE(complaint_about(good, [](const std::string&) { return "$" + std::string(2 << 20, 'a'); }).find("mebibyte"),
             std::string::npos);
+  auto const many = [](const std::string& text) {
+    return [text](const std::string&) {
+      std::string out;
+      while (out.size() < 3 << 20) out += text;
+      return out;
+    };
+  };
+  EXPECT_NE(complaint_about(good, many("+")).find("talks without end"), std::string::npos);
+  EXPECT_NE(complaint_about(good, many(framed("T02thread:01;"))).find("talks without end"), std::string::npos);
 }
 
 TEST(GdbTest, AStubThatIsNotThereOrGoesAwayIsNamed) {
