@@ -38,8 +38,8 @@ concept MovingBackend = requires(const B& b, std::uint64_t bytes) {
 
 /// A backend that can plan: all that may fail fails in plan_*, on memory that nobody sees, and what was planned is then
 /// done without failing, in one edit. `t` is what `B::begin(pt)` returns: a scope that joins the edit open on `pt` (or
-/// is one) and at its end gives back what was reserved and not used. A set that maps one area, or changes one whole area
-/// and nothing else, has the operation do it, which refuses what it has to by itself.
+/// is one) and at its end gives back what was reserved and not used. A set that maps one area, or changes one whole
+/// area and nothing else, has the operation do it, which refuses what it has to by itself.
 template <class B, class F, class PT>
 concept PlanningBackend =
     MappingBackend<B, F, PT> && requires(B& b, GuestPhys start, std::uint64_t size, const F& flags, PT& pt) {
