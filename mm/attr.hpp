@@ -49,6 +49,10 @@ struct Attr {
   Memory memory = Memory::normal;  // how it is cached
   std::uint16_t software = 0;      // 0 to 3, kept in the entry for the user; hardware and slat ignore it
 
+  /// Whether every bit means something: a number may be cast to any of the members.
+  constexpr bool is_known() const {
+    return (prot | Prot::rwx) == Prot::rwx && memory <= Memory::device_strict && software <= 3;
+  }
   /// Whether the guest has all these rights.
   constexpr bool allows(Prot want) const { return slat::allows(prot, want); }
   /// All of it as one number.

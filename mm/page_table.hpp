@@ -147,7 +147,8 @@ class PageTable {
 
   /// Reports each run of pages that were written (or accessed, as `what` says) to `sink(GuestRange)`, and clears the
   /// marks. A leaf only partly in the range is reported for the part and keeps its mark. Never splits or allocates. The
-  /// report is true once the edit has ended. unsupported: accessed marks, where hardware does not set them.
+  /// report is true once the edit has ended. The sink may read; changes that it asks of the table are busy.
+  /// unsupported: accessed marks, where hardware does not set them.
   template <class Sink>
   Result<> harvest(GuestRange range, Age what, Sink&& sink) {
     SLAT_TRY(ready());
@@ -155,8 +156,10 @@ class PageTable {
     Edit const scope{tree_};
     tree_.begin_call();
     detail::Runs runs{sink};
+    tree_.in_hook = true;  // the sink may read, and change nothing
     detail::Committer{tree_}.harvest(range, what, runs);
     runs.finish();
+    tree_.in_hook = false;
     return {};
   }
 
@@ -245,7 +248,7 @@ class PageTable {
   std::uint64_t tables() const { return tree_.count_tables(tree_.root, tree_.geometry().root); }
 
   /// Checks the table's own bookkeeping (every flaw that does not concern areas). A broken slot counts as what it will
-  /// be.
+  /// be. Not from inside a hook or a sink, where a change is half done.
   Audit audit() {
     tree_.close_run();
     return detail::TableAudit{tree_}.run();
@@ -269,7 +272,6 @@ class PageTable {
   detail::SinglePage<Tree> page() { return detail::SinglePage<Tree>{tree_}; }
   template <class Change>
   [[gnu::noinline]] Result<> not_at_once(const Change& change) {
-    tree_.close_run();
     return page().after_walk(change) ? Result<>{} : apply(change);
   }
 

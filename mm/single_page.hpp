@@ -220,6 +220,7 @@ class SinglePage {
   /// is_near(), after a walk if need be. The table above may be near even if the page's is not.
   bool approach(GuestRange range) {
     if (is_near(range)) return true;
+    tree_.close_run();  // which counts on it that nothing is near
     return is_page(range) && !is_near_above(range.begin) && walk_above(range.begin) && descend(range.begin);
   }
   /// False, too, where the root itself holds pages.

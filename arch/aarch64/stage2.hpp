@@ -77,7 +77,7 @@ class Stage2 {
   /// No write-through, no executable device memory; one kind of execution without the other only with FEAT_XNX.
   constexpr bool supports(const Attr& a) const {
     auto const x = a.prot & Prot::x;
-    if (a.software > 3 || a.memory == Memory::write_through) return false;
+    if (!a.is_known() || a.memory == Memory::write_through) return false;
     if (is_device(a.memory) && x != Prot::none) return false;
     return xnx_ || x == Prot::none || x == Prot::x;
   }

@@ -75,7 +75,7 @@ class Ept {
   /// it.
   constexpr bool supports(const Attr& a) const {
     auto const x = a.prot & Prot::x;
-    if (a.software > 3 || (is_device(a.memory) && x != Prot::none)) return false;
+    if (!a.is_known() || (is_device(a.memory) && x != Prot::none)) return false;
     if (!mode_based_execute_ && x != Prot::none && x != Prot::x) return false;
     return a.allows(Prot::r) || (execute_only_ && x != Prot::none && !a.allows(Prot::w));
   }

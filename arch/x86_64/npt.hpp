@@ -80,7 +80,7 @@ class Npt {
   /// memory.
   constexpr bool supports(const Attr& a) const {
     auto const x = a.prot & Prot::x;
-    if (a.software > 3 || !a.allows(Prot::r) || index(a.memory) == no_index) return false;
+    if (!a.is_known() || !a.allows(Prot::r) || index(a.memory) == no_index) return false;
     if (x == Prot::none) return no_execute_;
     return x == Prot::x && !is_device(a.memory);
   }

@@ -222,6 +222,55 @@ FORMAT_TEST(CursorOf, IsCountedBeforeWhatWasPlannedIsDone) {
   EXPECT_TRUE(table.audit());
 }
 
+// A plan brings a page's table near; the run is counted before that.
+FORMAT_TEST(CursorOf, IsCountedBeforeAnythingIsPlanned) {
+  if (this->pages_in_root()) return;
+  Twins<Format> twins{this->make(), 12};
+  auto& table = twins.table();
+  for (auto const page : {5u, 8u, 9u, 10u, 11u})
+    ASSERT_TRUE(table.map(this->one(0, page), this->ram(GuestPhys{0}), rw));
+  {
+    typename PageTable<Format, RecordingFrames, RecordingHook>::Transaction both{table};
+    Cursor next{table, this->one(0, 8).begin};
+    for (auto i = 0; i != 4; ++i) ASSERT_TRUE(next.unmap());
+    ASSERT_TRUE(both.plan(Unmap{this->one(0, 5)}));
+    both.commit(Unmap{this->one(0, 5)});
+  }
+  EXPECT_EQ(table.tables(), 1u);
+  EXPECT_TRUE(table.audit());
+}
+
+// Nor is a page mapped by a mere store where the run owes its invalidation, or another call does by now.
+FORMAT_TEST(CursorOf, OwesWhatItStoredToACallAfterAPlan) {
+  using Transaction = typename PageTable<Format, RecordingFrames, RecordingHook>::Transaction;
+  auto const ram = this->ram(GuestPhys{0}), other = ram + this->page();
+  {
+    Twins<Format> twins{this->make(), 12};
+    for (auto const page : {5u, 8u, 9u, 10u, 11u, 12u}) ASSERT_TRUE(twins.make(Map{this->one(0, page), ram, rw}));
+    twins.open();
+    {
+      Transaction both{twins.table()};
+      typename TestFixture::Next next{twins.table(), this->one(0, 7).begin};
+      for (auto i = 0; i != 4; ++i) ASSERT_TRUE(twins.step(next, Unmap{this->next(next)}));
+      ASSERT_TRUE(both.plan(Unmap{this->one(0, 5)}));
+      ASSERT_TRUE(twins.make(Map{this->one(0, 10), other, rw}));
+    }
+    ASSERT_TRUE(twins.finish()) << twins.why();
+  }
+  Twins<Format> twins{this->make(), 12};
+  for (auto const page : {5u, 10u}) ASSERT_TRUE(twins.make(Map{this->one(0, page), ram, rw}));
+  twins.open();
+  {
+    Transaction both{twins.table()};
+    typename TestFixture::Next next{twins.table(), this->one(0, 6).begin};
+    for (auto i = 0; i != 4; ++i) ASSERT_TRUE(twins.step(next, Map{this->next(next), ram, rw}));
+    ASSERT_TRUE(both.plan(Unmap{this->one(0, 10)}));
+    ASSERT_TRUE(twins.make(Unmap{this->one(0, 10)}));
+    ASSERT_TRUE(twins.step(next, Map{this->next(next), other, rw}));
+  }
+  ASSERT_TRUE(twins.finish()) << twins.why();
+}
+
 // An error leaves it where it is, and what was changed before as it is.
 FORMAT_TEST(CursorOf, RefusesWhatTheTableWouldRefuse) {
   Twins<Format> twins{this->make(), 12};

@@ -343,8 +343,18 @@ FORMAT_TEST(FormatLaws, DevicesAreNeverExecutable) {
       EXPECT_FALSE(f.supports(a));
     }
   for (auto memory : {Memory::device, Memory::device_strict}) EXPECT_TRUE(f.supports(rw | memory));
+}
+
+// Any number may be cast to a right, a memory type or software bits.
+FORMAT_TEST(FormatLaws, WhatMeansNothingIsNotSupported) {
+  auto const& f = this->format;
   for (unsigned software = 4; software < 256; ++software)
     EXPECT_FALSE(f.supports({Prot::r, Memory::normal, static_cast<std::uint8_t>(software)}));
+  for (unsigned prot = 0; prot != 256; ++prot)
+    for (unsigned memory = 0; memory != 256; ++memory)
+      if (prot > 15 || memory > 4) {
+        ASSERT_FALSE(f.supports({Prot(prot), Memory(memory), 0})) << prot << ", " << memory;
+      }
 }
 
 FORMAT_TEST(FormatLaws, FromNothingOrToTheSameIsFreeAndToNothingIsAFlush) {

@@ -327,6 +327,25 @@ FORMAT_TEST(UnmapTelling, ItsSinkMayLookAndMustNotChange) {
   EXPECT_TRUE(this->oracle.map(this->pages(1, 1, 1), this->ram(), rw)) << "and is busy no longer";
 }
 
+FORMAT_TEST(UnmapTelling, NorMustThatOfAHarvest) {
+  ASSERT_NO_FATAL_FAILURE(this->map_clean_pages(this->pages(1, 0, 8)));
+  ASSERT_NO_FATAL_FAILURE(this->write(this->at(1, 2)));
+  auto& table = this->table();
+  GuestRange const all{GuestPhys{0}, this->geometry.input_size()};
+  unsigned calls = 0;
+  ASSERT_TRUE(this->oracle.harvest(all, dirty, [&](GuestRange) {
+    ++calls;
+    EXPECT_EQ(table.query(this->at(1, 2)).kind, Kind::leaf);
+    EXPECT_EQ(table.map(this->pages(2, 0, 1), this->ram(), rw).error().code, Errc::busy);
+    EXPECT_EQ(table.unmap(all).error().code, Errc::busy);
+    EXPECT_EQ(table.unmap(this->pages(1, 3, 1)).error().code, Errc::busy);
+    EXPECT_EQ(table.unmap(all, dirty, [](GuestRange) {}).error().code, Errc::busy);
+    table.edit().settle();
+  }));
+  EXPECT_EQ(calls, 1u);
+  EXPECT_TRUE(this->oracle.unmap(all)) << "and is busy no longer";
+}
+
 // ---- beside hardware
 
 /// A hook during which hardware acts.
