@@ -86,17 +86,7 @@ class Ledger : public Walk<F, Frames> {
 
   /// Does for a run what each of its changes would have done.
   void close_run() {
-    if (run == nullptr) return;
-    Run& done = *std::exchange(run, nullptr);
-    auto const count = done.count();
-    auto const bytes = count << geometry().page_bits;
-    done.end = done.slot;
-    if (count == 0) return;
-    word(done.table) += count * static_cast<std::uint64_t>(done.gain);
-    if (done.stores) unpublished = true;
-    if (done.debt != Debt::none) stale.add({done.begin, bytes}, 0, false, done.debt == Debt::rights);
-    done.first = done.slot;
-    done.begin = done.begin + bytes;
+    if (run != nullptr) account(*std::exchange(run, nullptr));
   }
 
   void publish() {
@@ -140,6 +130,19 @@ class Ledger : public Walk<F, Frames> {
   }
 
  private:
+  // Out of line: hardly any call has a run to close.
+  [[gnu::noinline]] void account(Run& done) {
+    auto const count = done.count();
+    auto const bytes = count << geometry().page_bits;
+    done.end = done.slot;
+    if (count == 0) return;
+    word(done.table) += count * static_cast<std::uint64_t>(done.gain);
+    if (done.stores) unpublished = true;
+    if (done.debt != Debt::none) stale.add({done.begin, bytes}, 0, false, done.debt == Debt::rights);
+    done.first = done.slot;
+    done.begin = done.begin + bytes;
+  }
+
   // Every slot that waits lies in what is stale, and marks lead to it.
   void mend(Place place, GuestRange span) {
     word(place.table) &= ~Word::broken_below;

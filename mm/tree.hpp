@@ -91,7 +91,7 @@ class Tree : public Ledger<F, Frames, Hook> {
     return true;
   }
   /// From a leaf to the same with other attributes. False, with `e` as it is now, when hardware was faster.
-  bool store_recast(Entry* slot, Entry& e, Entry next) {
+  [[gnu::always_inline]] bool store_recast(Entry* slot, Entry& e, Entry next) {
     if (format.hardware_age() != Age{}) return Live::compare_exchange(*frames, slot, e, next);
     Live::store(*frames, slot, next);
     return true;
