@@ -296,8 +296,6 @@ class PageTable {
     return {};
   }
 
-  /// Entries hold host addresses of output_bits(): a frame beyond is refused, never truncated.
-  bool fits(HostPhys frame) const { return frame.raw() >> tree_.format.output_bits() == 0; }
   static Error misplaced(HostPhys frame) { return {Errc::out_of_range, Argument::host, frame.raw()}; }
 
   [[gnu::always_inline]] Leaf decode(const detail::Slot& slot, Entry e, Kind as) const {

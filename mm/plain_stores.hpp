@@ -77,7 +77,7 @@ class PlainStores : public Ledger<F, Frames, Hook> {
     if (load(above.entry) != 0) return false;
     auto const table = frames->allocate(geometry().table_bytes());
     if (!table) return false;
-    if (table->raw() >> format.output_bits() != 0) {
+    if (!this->fits(*table)) {
       frames->release(*table, geometry().table_bytes());
       return false;
     }

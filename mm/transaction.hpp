@@ -105,7 +105,7 @@ class Transaction {
       auto const frame = tree().frames->allocate(tree().geometry().table_bytes());
       if (!frame) return Error{Errc::no_memory, Argument::frames, needed, range};
       reserve_.push(*tree().frames, *frame);
-      if (!table_->fits(*frame)) return Table::misplaced(*frame);
+      if (!tree().fits(*frame)) return Table::misplaced(*frame);
     }
     return {};
   }

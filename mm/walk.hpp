@@ -50,6 +50,8 @@ class Walk {
   /// Asked for again and again: what is constant in a format is constant in its walks.
   Geometry geometry() const { return format.geometry(); }
 
+  /// Entries hold host addresses of output_bits(): a frame beyond is refused, never truncated.
+  bool fits(HostPhys frame) const { return frame.raw() >> format.output_bits() == 0; }
   bool is_outside(GuestPhys at) const { return (at.raw() & outside) != 0; }
   Entry load(Entry* slot) const { return LiveAccess<Frames>::load(*frames, slot); }
   Entry load(const Slot& slot) const { return slot.live ? load(slot.entry) : *slot.entry; }
