@@ -37,13 +37,15 @@ struct alignas(64) Beacon {
     std::uint64_t control = 0;  // VTCR_EL2, EPTP or nCR3
     std::uint64_t host = 0;     // HCR_EL2; the secondary processor-based controls; the host's IA32_PAT
     std::uint64_t flags = 0;
+    std::uint64_t areas = 0;   // host-physical, of an AreaList (area_list.hpp); 0 if there is none
+    std::uint64_t events = 0;  // host-physical, of an EventRing (event_ring.hpp); 0 if there is none
   };
 
   std::array<std::uint8_t, 16> magic = the_magic;
   std::uint32_t version = the_version;
   std::uint32_t bytes = 128;
   Words words{};
-  std::array<std::uint64_t, 7> reserved{};
+  std::array<std::uint64_t, 5> reserved{};
   std::uint64_t checksum = 0;  // FNV-1a of all bytes before it; 0 until it is published
 
   /// FNV-1a with 64 bits, of the first 120 bytes.
@@ -64,11 +66,13 @@ struct alignas(64) Beacon {
     self.words.control = what.control;
     self.words.host = what.host;
     self.words.flags = what.flags;
+    self.words.areas = what.areas;
+    self.words.events = what.events;
     self.checksum = sum_of(reinterpret_cast<const std::uint8_t*>(this));
   }
 };
 
 static_assert(sizeof(Beacon) == 128 && offsetof(Beacon, words) == 24 && offsetof(Beacon, checksum) == 120);
-static_assert(sizeof(Beacon::Words) == 40);
+static_assert(sizeof(Beacon::Words) == 56);
 
 }  // namespace hv

@@ -7,6 +7,8 @@
 //   set.map({0x8000'0000_gpa, 1_GiB, rwx, Lazy{source}}, table);                // RAM that a fault populates
 //   set.map({0x0900'0000_gpa, 4_KiB, rw | Memory::device, Device{}}, table);    // never mapped: every access traps
 
+#include <optional>
+
 #include <slat/mm/mapping_backend.hpp>
 #include <slat/mm/page_source.hpp>
 #include <slat/mm/page_table.hpp>
@@ -46,6 +48,12 @@ class Backends {
   /// @}
 
   friend bool operator==(const Backends&, const Backends&) = default;
+
+  /// What it is: a Linear's base; a Lazy's source, null for the others; a Device has neither.
+  /// @{
+  std::optional<HostPhys> base() const { return is_ == Is::linear ? std::optional{base_} : std::nullopt; }
+  Source* source() const { return source_; }
+  /// @}
 
   /// What the part of an area `bytes` into it has.
   Backends advanced(std::uint64_t bytes) const {

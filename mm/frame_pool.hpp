@@ -85,6 +85,18 @@ class FramePool {
   std::uint64_t capacity() const { return count_ - first_; }
   /// @}
 
+  /// Calls visit(HostPhys, std::uint64_t bytes) for every run of granules that are handed out, in ascending order.
+  /// Linear in `capacity()` at worst.
+  template <class Visit>
+  void visit_used(Visit&& visit) const {
+    for (Index block = first_; block != count_;) {
+      auto const begin = block;
+      while (block != count_ && !is_free(block)) ++block;
+      if (block != begin) visit(address(begin), std::uint64_t{block - begin} << shift_);
+      while (block != count_ && is_free(block)) block += Index{1} << link(block).order;
+    }
+  }
+
  private:
   using Index = std::uint32_t;
   static constexpr std::uint64_t limit = std::uint64_t{1} << 28;

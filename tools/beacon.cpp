@@ -96,7 +96,9 @@ FoundBeacon beacon_at(HostMemory& memory, HostPhys at) {
   return {at, words};
 }
 
-Scheme scheme_of(const FoundBeacon& beacon, Extras extras) {
+namespace {
+
+Scheme tables_of(const FoundBeacon& beacon, Extras extras) {
   auto const& words = beacon.words;
   auto const has = [&](std::uint64_t flag) { return (words.flags & flag) != 0; };
   if (words.pa_bits < 32 || words.pa_bits > 56)
@@ -118,6 +120,15 @@ Scheme scheme_of(const FoundBeacon& beacon, Extras extras) {
   }
   throw Failure{"the beacon at " + hex(beacon.at.raw()) + " has format " +
                 std::to_string(static_cast<std::uint32_t>(words.format)) + ", which this version does not know"};
+}
+
+}  // namespace
+
+Scheme scheme_of(const FoundBeacon& beacon, Extras extras) {
+  auto scheme = tables_of(beacon, extras);
+  if (beacon.words.areas != 0) scheme.areas = HostPhys{beacon.words.areas};
+  if (beacon.words.events != 0) scheme.events = HostPhys{beacon.words.events};
+  return scheme;
 }
 
 }  // namespace slat::tool

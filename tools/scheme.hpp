@@ -24,6 +24,9 @@ using testing::NptReader;
 struct Scheme {
   std::variant<ArmReader, EptReader, NptReader> reader;
   HostPhys root;
+  // Where a beacon says that the hypervisor keeps a list of areas and a ring of events (hv/area_list.hpp,
+  // hv/event_ring.hpp).
+  std::optional<HostPhys> areas{}, events{};
 
   testing::Family family() const {
     return std::visit([](auto& r) { return r.family; }, reader);

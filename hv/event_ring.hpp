@@ -1,0 +1,98 @@
+#pragma once
+
+// The last things that a hypervisor did with a guest's memory, and how long each took: faults, edits of the tables,
+// shootdowns. A ring of fixed size in its own memory, for an inspector from outside, to which a beacon leads. The
+// oldest events make room for new ones, and how many there were is known.
+//
+//   constinit hv::EventRing<16384> ring{};
+//   ring.open(ticks_per_second);
+//   ring.add({.begin = before, .ticks = ..., .address = at, .kind = hv::Event::Kind::fault, ...});
+//
+// Freestanding, and includes nothing of slat. docs/inspector.md has the layout.
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace hv {
+
+/// 32 bytes, little-endian.
+struct Event {
+  enum class Kind : std::uint8_t {
+    none,
+    fault,      // a stage-2 fault, from the hypervisor's learning of it until it was decided
+    map,        // an area was mapped
+    split,      // leaves were made the smallest
+    populate,   // a page was mapped before the guest asked for it
+    unmap,      // everything was unmapped
+    shootdown,  // until no CPU could use what had become stale
+  };
+  std::uint64_t begin = 0;    // on the ring's clock
+  std::uint32_t ticks = 0;    // how long it took; the most that fits, if longer
+  std::uint32_t number = 0;   // of this event, from 1 on, the low 32 bits; written last, and 0 until then
+  std::uint64_t address = 0;  // guest-physical
+  std::uint32_t pages = 0;    // of 4 KiB, from `address` on; of a fault 0; of a shootdown of everything 0
+  Kind kind = Kind::none;
+  std::uint8_t cpu = 0;
+  std::uint8_t outcome = 0;  // of a fault: slat::Resolution; of others: 1 if it failed
+  std::uint8_t wanted = 0;   // of a fault, the access: 1 read, 2 write, 4 fetch at user level, 8 at supervisor level
+};
+static_assert(sizeof(Event) == 32 && offsetof(Event, number) == 12 && offsetof(Event, kind) == 28);
+
+/// What comes before the events.
+struct EventRingHeader {
+  static constexpr std::array<std::uint8_t, 16> the_magic{'\x7f', 's', 'l', 'a', 't',  '-',  'e',    'v',
+                                                          'e',    'n', 't', 's', '\r', '\n', '\x1a', 0};
+  static constexpr std::uint32_t the_version = 1;
+
+  std::array<std::uint8_t, 16> magic{};  // none until it is open
+  std::uint32_t version = the_version;
+  std::uint32_t event_bytes = sizeof(Event);
+  std::uint64_t capacity = 0;
+  std::uint64_t ticks_per_second = 0;
+  std::uint64_t count = 0;  // of all events that there were; number n is at (n - 1) % capacity
+  std::array<std::uint64_t, 2> reserved{};
+};
+static_assert(sizeof(EventRingHeader) == 64 && offsetof(EventRingHeader, count) == 40);
+
+/// Events may be added by all CPUs at once, and read from outside at any time: a slot whose number is not the one that
+/// belongs there is being written.
+template <std::size_t Capacity>
+class alignas(64) EventRing {
+ public:
+  static constexpr std::size_t capacity = Capacity;
+
+  /// Before the first event.
+  void open(std::uint64_t ticks_per_second) {
+    header_.capacity = Capacity;
+    header_.ticks_per_second = ticks_per_second;
+    header_.magic = EventRingHeader::the_magic;
+  }
+
+  /// Its number is given here.
+  void add(Event event) {
+    auto const number = std::atomic_ref{header_.count}.fetch_add(1, std::memory_order_relaxed) + 1;
+    auto& slot = events_[(number - 1) % Capacity];
+    std::atomic_ref const published{slot.number};
+    published.store(0, std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_release);
+    slot.begin = event.begin;
+    slot.ticks = event.ticks;
+    slot.address = event.address;
+    slot.pages = event.pages;
+    slot.kind = event.kind;
+    slot.cpu = event.cpu;
+    slot.outcome = event.outcome;
+    slot.wanted = event.wanted;
+    published.store(static_cast<std::uint32_t>(number), std::memory_order_release);
+  }
+
+  std::uint64_t count() const { return header_.count; }
+
+ private:
+  EventRingHeader header_{};
+  std::array<Event, Capacity> events_{};
+};
+
+}  // namespace hv
