@@ -4,7 +4,7 @@
 // shootdowns. A ring of fixed size in its own memory, for an inspector from outside, to which a beacon leads. The
 // oldest events make room for new ones, and how many there were is known.
 //
-//   constinit hv::EventRing<16384> ring{};
+//   constinit hv::EventRing<32768> ring{};
 //   ring.open(ticks_per_second);
 //   ring.add({.begin = before, .ticks = ..., .address = at, .kind = hv::Event::Kind::fault, ...});
 //
@@ -28,14 +28,16 @@ struct Event {
     unmap,      // everything was unmapped
     shootdown,  // until no CPU could use what had become stale
   };
+  static constexpr std::uint8_t failure = 0xff;
+
   std::uint64_t begin = 0;    // on the ring's clock
   std::uint32_t ticks = 0;    // how long it took; the most that fits, if longer
   std::uint32_t number = 0;   // of this event, from 1 on, the low 32 bits; written last, and 0 until then
   std::uint64_t address = 0;  // guest-physical
-  std::uint32_t pages = 0;    // of 4 KiB, from `address` on; of a fault 0; of a shootdown of everything 0
+  std::uint32_t pages = 0;    // of 4 KiB: an edit's, from `address` on; a shootdown's in all, 0 for everything
   Kind kind = Kind::none;
   std::uint8_t cpu = 0;
-  std::uint8_t outcome = 0;  // of a fault: slat::Resolution; of others: 1 if it failed
+  std::uint8_t outcome = 0;  // `failure`; else of a fault slat::Resolution as a number, of others 0
   std::uint8_t wanted = 0;   // of a fault, the access: 1 read, 2 write, 4 fetch at user level, 8 at supervisor level
 };
 static_assert(sizeof(Event) == 32 && offsetof(Event, number) == 12 && offsetof(Event, kind) == 28);
@@ -46,9 +48,9 @@ struct EventRingHeader {
                                                           'e',    'n', 't', 's', '\r', '\n', '\x1a', 0};
   static constexpr std::uint32_t the_version = 1;
 
-  std::array<std::uint8_t, 16> magic{};  // none until it is open
-  std::uint32_t version = the_version;
-  std::uint32_t event_bytes = sizeof(Event);
+  std::array<std::uint8_t, 16> magic{};  // all is 0 until it is open, so that a ring takes no room in an image
+  std::uint32_t version = 0;
+  std::uint32_t event_bytes = 0;
   std::uint64_t capacity = 0;
   std::uint64_t ticks_per_second = 0;
   std::uint64_t count = 0;  // of all events that there were; number n is at (n - 1) % capacity
@@ -65,6 +67,8 @@ class alignas(64) EventRing {
 
   /// Before the first event.
   void open(std::uint64_t ticks_per_second) {
+    header_.version = EventRingHeader::the_version;
+    header_.event_bytes = sizeof(Event);
     header_.capacity = Capacity;
     header_.ticks_per_second = ticks_per_second;
     header_.magic = EventRingHeader::the_magic;
@@ -88,11 +92,17 @@ class alignas(64) EventRing {
     published.store(static_cast<std::uint32_t>(number), std::memory_order_release);
   }
 
+  /// How many there were.
   std::uint64_t count() const { return header_.count; }
+  /// How many bytes of this object hold the first `events`, at most `capacity`, that there were.
+  static constexpr std::size_t bytes_for(std::uint64_t events) {
+    return sizeof(EventRingHeader) + sizeof(Event) * (events < Capacity ? events : Capacity);
+  }
 
  private:
   EventRingHeader header_{};
   std::array<Event, Capacity> events_{};
+  static_assert(sizeof(EventRingHeader) % alignof(Event) == 0, "the events follow at once");
 };
 
 }  // namespace hv

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -13,6 +14,7 @@
 #include <slat/mm/frame_pool.hpp>
 #include <slat/mm/memory_set.hpp>
 
+#include "hv/recorder.hpp"
 #include "hv/spin_lock.hpp"
 
 namespace hv {
@@ -41,21 +43,27 @@ class GuestMemory {
         table_{std::move(table)},
         areas_{Nodes{frames, frames.granule()}} {}
 
+  /// From now on every change is written down. Before any other CPU calls anything.
+  void record_by(Recorder recorder) { recorder_ = recorder; }
+
   slat::Result<> map(slat::GuestRange range, const slat::Attr& attr, Backend backend) {
+    auto span = recorder_.begin(Event::Kind::map, range);
     Held const held{writer_};
-    return areas_.map({range.begin, range.size, attr, backend}, table_);
+    return said(span, areas_.map({range.begin, range.size, attr, backend}, table_));
   }
 
   /// Leaves of the smallest size in the whole range.
   slat::Result<> split(slat::GuestRange range) {
+    auto span = recorder_.begin(Event::Kind::split, range);
     Held const held{writer_};
-    return table_.split(range);
+    return said(span, table_.split(range));
   }
 
   /// What a stage-2 fault at `at` comes to. The tables decide under the lock, not what was seen when the fault came.
   slat::Result<slat::Resolution> fault(slat::GuestPhys at, slat::Prot wanted) {
+    auto span = recorder_.fault(at, static_cast<std::uint8_t>(wanted));
     Held const held{writer_};
-    auto resolution = areas_.resolve(at, wanted, table_);
+    auto resolution = said(span, areas_.resolve(at, wanted, table_));
     if (resolution) ++faults_[static_cast<std::size_t>(*resolution)];
     return resolution;
   }
@@ -68,7 +76,7 @@ class GuestMemory {
     while (!bytes.empty()) {
       auto leaf = table_.query(at);
       if (leaf.kind != slat::Kind::leaf) {
-        auto const resolution = SLAT_TRY(areas_.resolve(at, slat::Prot::w, table_));
+        auto const resolution = SLAT_TRY(populate(at));
         if (resolution != slat::Resolution::mapped)
           return slat::Error{slat::Errc::bad_state, slat::Argument::start, at.raw(), {at, bytes.size()}};
         leaf = table_.query(at);
@@ -86,8 +94,9 @@ class GuestMemory {
     return areas_.audit(table_);
   }
   slat::Result<> clear() {
+    auto span = recorder_.begin(Event::Kind::unmap, {slat::GuestPhys{0}, table_.geometry().input_size()});
     Held const held{writer_};
-    return areas_.clear(table_);
+    return said(span, areas_.clear(table_));
   }
 
   /// Whether the root is all that there is: no other table, no index node, no page of the guest.
@@ -102,14 +111,32 @@ class GuestMemory {
   const Set& areas() const { return areas_; }
   const Table& table() const { return table_; }
   const FaultCounts& faults() const { return faults_; }
+  /// Tables and index nodes are in it, and nothing else.
+  const slat::FramePool& frames() const { return frames_; }
 
  private:
+  /// The lock is held.
+  slat::Result<slat::Resolution> populate(slat::GuestPhys at) {
+    auto span = recorder_.begin(Event::Kind::populate, {at.down_to(pages_.granule()), pages_.granule()});
+    return said(span, areas_.resolve(at, slat::Prot::w, table_));
+  }
+  /// `result`, which the span tells of.
+  template <class Result>
+  static Result said(Recorder::Span& span, Result result) {
+    if (!result)
+      span.failed();
+    else if constexpr (std::same_as<Result, slat::Result<slat::Resolution>>)
+      span.ended(static_cast<std::uint8_t>(*result));
+    return result;
+  }
+
   slat::FramePool& frames_;
   Source& pages_;
   Lock writer_;
   Table table_;
   Set areas_;
   FaultCounts faults_{};
+  Recorder recorder_;
 };
 
 }  // namespace hv

@@ -56,19 +56,23 @@ void print_summary(Out& out, const GuestMemory<Table, Source>& memory, const Inv
 }
 
 /// After the guest's end in order: says what happened, and whether all that slat holds about it is in order, to the
-/// last table.
+/// last table. `snapshot.take_tables()` is called while all is there, and `take_events()` at the end; either is false
+/// if it failed.
 template <slat::TextSink Out, class Table, class Source>
 bool print_end(Out& out, GuestMemory<Table, Source>& memory, const InvalidationCounts& hook,
-               std::string_view instructions) {
+               std::string_view instructions, auto& snapshot) {
   print(out, "slat: the guest powered off\n");
   print_summary(out, memory, hook, instructions);
   auto const audit = memory.audit();
   print(out, "slat:   audit       ", audit, "\n");
+  bool const taken = snapshot.take_tables();
   auto const cleared = memory.clear();
   bool const only_root = cleared && memory.only_root();
   print(out, "slat:   unmapped    ", only_root ? "the root is left and nothing else" : "more than the root is left",
         "\n");
-  return audit && only_root;
+  if (taken && snapshot.take_events()) return audit && only_root;
+  print(out, "hv: the snapshot of the tables could not be written\n");
+  return false;
 }
 
 }  // namespace hv

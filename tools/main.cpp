@@ -11,8 +11,10 @@
 #include "tools/gather.hpp"
 #include "tools/json.hpp"
 #include "tools/judge.hpp"
+#include "tools/record.hpp"
 #include "tools/source.hpp"
 #include "tools/text.hpp"
+#include "tools/trace.hpp"
 #include "tools/words.hpp"
 
 using namespace slat;
@@ -111,6 +113,15 @@ int run(const Options& options, const std::string& verb) {
     options.json ? write_explanation(out, scheme, explanation) : print_explanation(out, scheme, explanation);
     return sound;
   }
+  if (verb == "trace") {
+    auto const events = events_of(memory, scheme);
+    if (!events)
+      throw Failure{
+          "no events: only a hypervisor with a ring of them (hv/event_ring.hpp), to which its beacon leads, "
+          "can be traced"};
+    write_trace(out, scheme, *events);
+    return sound;
+  }
   auto gathered = gather(memory, scheme, options.limits);
   if (verb == "check") {
     judge(gathered);
@@ -148,7 +159,8 @@ int parse_and_run(int argc, char** argv) {
   auto* const stats = app.add_subcommand("stats", "leaves, tables, bytes, holes");
   auto* const check = app.add_subcommand("check", "what is wrong; exit status 1 if anything is");
   auto* const diff = app.add_subcommand("diff", "what two tables translate differently; exit status 1 if anything");
-  for (auto* const verb : {dump, tree, explain, stats, check}) {
+  auto* const trace = app.add_subcommand("trace", "faults, edits and shootdowns over time, for Perfetto");
+  for (auto* const verb : {dump, tree, explain, stats, check, trace}) {
     add_source(*verb, options.source);
     add_tables(*verb, options);
   }

@@ -95,8 +95,5 @@ std::optional<Events> events_of(HostMemory& memory, const Scheme& scheme) {
 double Events::since_first(std::uint64_t ticks) const {
   return static_cast<double>(ticks - list.front().begin) * 1e9 / static_cast<double>(ticks_per_second);
 }
-double Events::length(const hv::Event& event) const {
-  return static_cast<double>(event.ticks) * 1e9 / static_cast<double>(ticks_per_second);
-}
 
 }  // namespace slat::tool

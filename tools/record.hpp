@@ -37,7 +37,6 @@ struct Events {
 
   /// From the first event on that is there, in nanoseconds.
   double since_first(std::uint64_t ticks) const;
-  double length(const hv::Event& event) const;
 };
 
 /// What is there; nothing where a beacon says so, or no beacon does. Throws Failure where what it leads to is neither.

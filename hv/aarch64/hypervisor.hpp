@@ -24,6 +24,8 @@
 #include "hv/counted_hook.hpp"
 #include "hv/guest_memory.hpp"
 #include "hv/outcome.hpp"
+#include "hv/recorder.hpp"
+#include "hv/snapshot.hpp"
 #include "hv/summary.hpp"
 
 namespace hv {
@@ -42,17 +44,23 @@ template <slat::aarch64::Granule G>
 class Hypervisor {
  public:
   using Format = slat::aarch64::Stage2<G>;
-  using Hook = CountedHook<slat::aarch64::Tlb<CountedInstructions>>;
+  using Hook = RecordedHook<CountedHook<slat::aarch64::Tlb<CountedInstructions>>>;
   using Table = slat::PageTable<Format, slat::FramePool, Hook>;
   using Source = slat::PageSource<slat::FramePool, CleanZeroPage>;
   using Memory = GuestMemory<Table, Source>;
+  using EndSnapshot = Snapshot<semihosting::OwnFile>;
 
   /// The only guest has the only identifier.
   static constexpr std::uint16_t vmid = 1;
 
   /// `cpus` are the machine's, the first of them this one; all of the rest are off.
-  Hypervisor(Table table, slat::FramePool& frames, Source& pages, const InvalidationCounts& counts, std::span<Cpu> cpus)
-      : memory_{std::move(table), frames, pages}, counts_{counts}, psci_{cpus}, boot_{cpus.front()} {
+  Hypervisor(Table table, slat::FramePool& frames, Source& pages, const InvalidationCounts& counts,
+             EndSnapshot& snapshot, std::span<Cpu> cpus)
+      : memory_{std::move(table), frames, pages},
+        counts_{counts},
+        snapshot_{snapshot},
+        psci_{cpus},
+        boot_{cpus.front()} {
     for (auto& cpu : cpus) {
       cpu.main = [](Cpu& self, void* hypervisor) { static_cast<Hypervisor*>(hypervisor)->run_cpu(self); };
       cpu.context = this;
@@ -102,7 +110,7 @@ class Hypervisor {
       case PsciOutcome::system_reset: print(console, "slat: the guest asked for a reset\n"); semihosting::exit(failed);
       case PsciOutcome::system_off:
         if (ended_.exchange(true)) turn_off_this_cpu();
-        semihosting::exit(print_end(console, memory_, counts_, "TLBI instructions") ? success : failed);
+        semihosting::exit(print_end(console, memory_, counts_, "TLBI instructions", snapshot_) ? success : failed);
     }
   }
 
@@ -144,6 +152,7 @@ class Hypervisor {
 
   Memory memory_;
   const InvalidationCounts& counts_;
+  EndSnapshot& snapshot_;
   PsciServer psci_;
   Cpu& boot_;
   std::atomic<bool> ended_{false};

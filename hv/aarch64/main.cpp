@@ -14,9 +14,9 @@
 #include "hv/aarch64/hypervisor.hpp"
 #include "hv/aarch64/machine.hpp"
 #include "hv/aarch64/options.hpp"
-#include "hv/beacon.hpp"
 #include "hv/outcome.hpp"
 #include "hv/print.hpp"
+#include "hv/snapshot.hpp"
 
 using namespace slat;
 using namespace hv;
@@ -31,7 +31,8 @@ constexpr GuestPhys guest_ram_begin{board::ram};
 alignas(16) constinit std::array<std::array<std::byte, Cpu::stack_size>, Machine::most_cpus> stacks{};
 constinit std::array<Cpu, Machine::most_cpus> cpus{};
 constinit std::array<std::byte, 16384> guest_tree_buffer{};
-constinit Beacon beacon{};
+constinit Recorder::Ring events{};
+constinit Said said{events};
 
 constexpr std::string_view too_little_ram = "the machine has too little RAM for this guest";
 
@@ -111,12 +112,32 @@ void map_linear(Memory& memory, GuestRange ram, HostRange host, Populate populat
 /// Where an inspector finds the guest's tables.
 template <class Table>
 void publish(const Table& table, const aarch64::Features& cpu) {
-  beacon.publish({.format = Beacon::Format::arm_stage2,
-                  .pa_bits = cpu.pa_bits,
-                  .root = table.root().raw(),
-                  .control = aarch64::vtcr_el2(table.format()),
-                  .host = aarch64::hcr_el2(table.format()),
-                  .flags = (cpu.xnx ? Beacon::xnx : 0) | (cpu.bbm == 2 ? Beacon::bbm2 : 0)});
+  said.beacon.publish(said.lead_here({.format = Beacon::Format::arm_stage2,
+                                      .pa_bits = cpu.pa_bits,
+                                      .root = table.root().raw(),
+                                      .control = aarch64::vtcr_el2(table.format()),
+                                      .host = aarch64::hcr_el2(table.format()),
+                                      .flags = (cpu.xnx ? Beacon::xnx : 0) | (cpu.bbm == 2 ? Beacon::bbm2 : 0)}));
+}
+
+/// [arm/a-profile] CNTPCT_EL0, CNTFRQ_EL0: the same clock on all CPUs.
+Recorder recorder() {
+  std::uint64_t frequency;
+  asm volatile("mrs %0, cntfrq_el0" : "=r"(frequency));
+  said.events.open(frequency);
+  return {said.events,
+          {.now =
+               [] {
+                 std::uint64_t now;
+                 asm volatile("isb; mrs %0, cntpct_el0" : "=r"(now));
+                 return now;
+               },
+           .cpu =
+               [] {
+                 std::uint64_t mpidr;
+                 asm("mrs %0, mpidr_el1" : "=r"(mpidr));
+                 return static_cast<std::uint8_t>(mpidr);
+               }}};
 }
 
 template <Granule G>
@@ -136,7 +157,8 @@ template <Granule G>
   typename Guest::Source source{pages, granule, granule};
   InvalidationCounts counts;
   aarch64::Tlb const tlb{{G, features}, Guest::vmid, {}, CountedInstructions{counts}};
-  auto table = Guest::Table::create(*format, frames, {tlb, counts});
+  auto const record = recorder();
+  auto table = Guest::Table::create(*format, frames, {{tlb, counts}, record});
   if (!table) refuse(table.error());
   publish(*table, features);
 
@@ -145,7 +167,10 @@ template <Granule G>
     in_use[i].stack_top = stacks[i].data() + stacks[i].size();
     in_use[i].mpidr = machine.mpidr[i];
   }
-  Guest guest{*std::move(table), frames, source, counts, in_use};
+  semihosting::OwnFile file;
+  typename Guest::EndSnapshot snapshot{file, options.snapshot, EM_AARCH64, said, frames};
+  Guest guest{*std::move(table), frames, source, counts, snapshot, in_use};
+  guest.memory().record_by(record);
   map_devices(guest.memory(), in_use.size(), granule);
   if (!on_demand)
     map_linear(guest.memory(), ram, layout.guest_ram, options.populate);
@@ -153,6 +178,7 @@ template <Granule G>
     require(guest.memory().map(ram, rwx, Lazy{source}));
   else
     refuse(too_little_ram);
+  publish_areas(said.areas, guest.memory().areas());
   auto const placement = load(guest.memory(), ram, machine);
 
   print(console, "slat: guest RAM ", Bytes{ram.size}, " at ", Hex{ram.begin.raw()}, ", host memory from ",

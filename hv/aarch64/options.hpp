@@ -22,6 +22,7 @@ struct Options {
   Granule granule = Granule::k4;
   Populate populate = Populate::blocks;
   bool report_on_uart = true;
+  bool snapshot = false;  // of the tables, at the end
 
   bool set(std::string_view key, std::string_view value) {
     if (key == "guest-memory") {
@@ -34,6 +35,10 @@ struct Options {
     if (key == "report") {
       report_on_uart = value == "stdout";
       return report_on_uart || value == "stderr";
+    }
+    if (key == "snapshot") {
+      snapshot = value == "yes";
+      return snapshot || value == "no";
     }
     return false;
   }

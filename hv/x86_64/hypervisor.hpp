@@ -16,6 +16,8 @@
 #include "hv/counted_hook.hpp"
 #include "hv/guest_memory.hpp"
 #include "hv/outcome.hpp"
+#include "hv/recorder.hpp"
+#include "hv/snapshot.hpp"
 #include "hv/summary.hpp"
 #include "hv/x86_64/console.hpp"
 #include "hv/x86_64/counted_machine.hpp"
@@ -25,6 +27,7 @@
 #include "hv/x86_64/port_policy.hpp"
 #include "hv/x86_64/ports.hpp"
 #include "hv/x86_64/registers.hpp"
+#include "hv/x86_64/serial_port.hpp"
 #include "hv/x86_64/vcpu.hpp"
 
 namespace hv {
@@ -55,15 +58,20 @@ class Hypervisor {
   };
   using Shootdown = slat::x86_64::Shootdown<slat::x86_64::Presence::entered, CountedMachine<Machine>, 1>;
   using Format = typename Way::Format;
-  using Hook = CountedHook<typename Shootdown::Hook>;
+  using Hook = RecordedHook<CountedHook<typename Shootdown::Hook>>;
   using Table = slat::PageTable<Format, slat::FramePool, Hook>;
   using Source = slat::PageSource<slat::FramePool>;
   using Memory = GuestMemory<Table, Source>;
+  using EndSnapshot = Snapshot<ThirdSerialPort>;
 
   /// All that is given outlives this.
   Hypervisor(Way& way, Shootdown& shootdown, Table table, slat::FramePool& frames, Source& pages,
-             const InvalidationCounts& counts)
-      : way_{way}, shootdown_{shootdown}, memory_{std::move(table), frames, pages}, counts_{counts} {}
+             const InvalidationCounts& counts, EndSnapshot& snapshot)
+      : way_{way},
+        shootdown_{shootdown},
+        memory_{std::move(table), frames, pages},
+        counts_{counts},
+        snapshot_{snapshot} {}
 
   Memory& memory() { return memory_; }
 
@@ -218,7 +226,9 @@ class Hypervisor {
   }
   void refuse(auto& vcpu) { vcpu.inject_exception(general_protection, 0); }
 
-  [[noreturn]] void power_off() { finish(print_end(console, memory_, counts_, Way::invalidations) ? success : failed); }
+  [[noreturn]] void power_off() {
+    finish(print_end(console, memory_, counts_, Way::invalidations, snapshot_) ? success : failed);
+  }
   [[noreturn]] void end(auto& vcpu, std::string_view what, const Exit& exit) {
     print(console, "slat: the guest ", what, " (exit ", Hex{exit.code}, ", ", Hex{exit.details}, " at ",
           Hex{vcpu.rip()}, ", address ", Hex{exit.at.raw()}, ")\n");
@@ -229,6 +239,7 @@ class Hypervisor {
   Shootdown& shootdown_;
   Memory memory_;
   const InvalidationCounts& counts_;
+  EndSnapshot& snapshot_;
   PortPolicy ports_;
 };
 

@@ -8,15 +8,16 @@
 #include <span>
 #include <string_view>
 
-#include "hv/beacon.hpp"
 #include "hv/outcome.hpp"
 #include "hv/print.hpp"
+#include "hv/snapshot.hpp"
 #include "hv/x86_64/console.hpp"
 #include "hv/x86_64/guest_image.hpp"
 #include "hv/x86_64/hypervisor.hpp"
 #include "hv/x86_64/main.hpp"
 #include "hv/x86_64/options.hpp"
 #include "hv/x86_64/pc_devices.hpp"
+#include "hv/x86_64/timer.hpp"
 #include "hv/x86_64/ways.hpp"
 
 using namespace slat;
@@ -28,7 +29,8 @@ namespace {
 
 constinit LoadBuffers load_buffers{};
 constinit PortBitmap trapped_ports{};
-constinit Beacon beacon{};  // where an inspector finds the guest's tables
+constinit Recorder::Ring events{};
+constinit Said said{events};  // for an inspector
 constexpr std::uint64_t granule = 4096;
 
 constexpr std::string_view too_little_ram = "the machine has too little RAM for this guest";
@@ -106,12 +108,17 @@ template <class Way>
   typename Guest::Source source{pages, granule, granule};
   InvalidationCounts counts;
   typename Guest::Shootdown shootdown{{{&way}, counts}};
-  auto table = Guest::Table::create(*format, frames, {shootdown.hook(), counts});
+  said.events.open(time_stamps_per_second());
+  Recorder const record{said.events, {.now = time_stamp, .cpu = [] { return std::uint8_t{0}; }}};
+  auto table = Guest::Table::create(*format, frames, {{shootdown.hook(), counts}, record});
   if (!table) refuse(table.error());
-  beacon.publish(way.beacon(table->format(), table->root()));
-  Guest guest{way, shootdown, *std::move(table), frames, source, counts};
+  said.beacon.publish(said.lead_here(way.beacon(table->format(), table->root())));
+  ThirdSerialPort file;
+  typename Guest::EndSnapshot snapshot{file, options.snapshot, EM_X86_64, said, frames};
+  Guest guest{way, shootdown, *std::move(table), frames, source, counts, snapshot};
 
   auto& memory = guest.memory();
+  memory.record_by(record);
   require(memory.map(device_area, rw | slat::Memory::device, Linear{HostPhys{device_area.begin.raw()}}));
   if ((on_demand ? pages.capacity() * granule : layout.guest_ram.size()) < ram.size) refuse(too_little_ram);
   if (on_demand)
@@ -119,6 +126,7 @@ template <class Way>
   else
     require(memory.map(ram, rwx, Linear{layout.guest_ram.begin}));
   if (options.populate == Populate::pages) require(memory.split(ram));
+  publish_areas(said.areas, memory.areas());
   copy_in(memory, *loaded);
 
   print(console, "slat: guest RAM ", Bytes{ram.size}, " at ", Hex{ram.begin.raw()}, ", host memory from ",

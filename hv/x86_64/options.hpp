@@ -13,6 +13,7 @@ struct Options {
   std::uint64_t guest_memory = 256_MiB;
   Populate populate = Populate::blocks;
   bool report_on_serial = true;
+  bool snapshot = false;  // of the tables, at the end
 
   bool set(std::string_view key, std::string_view value) {
     if (key == "guest-memory") {
@@ -24,6 +25,10 @@ struct Options {
     if (key == "report") {
       report_on_serial = value == "stdout";
       return report_on_serial || value == "stderr";
+    }
+    if (key == "snapshot") {
+      snapshot = value == "yes";
+      return snapshot || value == "no";
     }
     return false;
   }

@@ -2,7 +2,9 @@
 
 // A serial port of a PC, to write to.
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "hv/x86_64/ports.hpp"
 #include "hv/x86_64/registers.hpp"
@@ -34,6 +36,23 @@ class SerialPort {
   }
 
   std::uint16_t base_;
+};
+
+/// Bytes for whoever watches: on a machine without this port they are gone.
+class ThirdSerialPort {
+ public:
+  static bool open() { return true; }
+  bool operator()(std::span<const std::byte> bytes) const {
+    for (auto const byte : bytes) port_(static_cast<char>(byte));
+    return true;
+  }
+  bool close() const {
+    port_.flush();
+    return true;
+  }
+
+ private:
+  SerialPort port_{0x3e8};
 };
 
 }  // namespace hv

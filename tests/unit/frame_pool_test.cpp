@@ -147,5 +147,43 @@ TEST(FramePool, MergesWhatComesBackInAnyOrderAndInParts) {
   EXPECT_TRUE(pool.allocate(4_MiB)) << "all of it is one again, as far as alignment allows";
 }
 
+TEST(FramePool, VisitsEveryRunOfGranulesThatAreHandedOut) {
+  Memory const memory{512};
+  FramePool pool{memory.span(), 0x4000'3000_hpa};
+  auto const seen = [&] {
+    std::map<std::uint64_t, bool> out;
+    auto last = 0_hpa;
+    pool.visit_used([&](HostPhys begin, std::uint64_t bytes) {
+      EXPECT_GT(begin, last) << "in ascending order, and what lies side by side is one";
+      EXPECT_GT(bytes, 0u);
+      last = begin + bytes;
+      for (auto at = begin; at != last; at = at + 4_KiB) out[at.raw()] = true;
+    });
+    return out;
+  };
+  EXPECT_TRUE(seen().empty());
+  std::mt19937 random{11};
+  std::vector<HostPhys> live;
+  std::map<std::uint64_t, bool> taken;
+  for (int i = 0; i != 2000; ++i) {
+    if (random() % 3 != 0) {
+      if (auto const frame = pool.allocate(4_KiB)) {
+        live.push_back(*frame);
+        taken[frame->raw()] = true;
+      }
+    } else if (!live.empty()) {
+      std::swap(live[random() % live.size()], live.back());
+      pool.release(live.back(), 4_KiB);
+      taken.erase(live.back().raw());
+      live.pop_back();
+    }
+    if (i % 100 == 0) {
+      ASSERT_EQ(seen(), taken);
+    }
+  }
+  while (auto const frame = pool.allocate(4_KiB)) taken[frame->raw()] = true;
+  EXPECT_EQ(seen(), taken) << "to the last granule";
+}
+
 }  // namespace
 }  // namespace slat::test
