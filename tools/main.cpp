@@ -104,14 +104,17 @@ int run(const Options& options, const std::string& verb) {
     options.json ? write_diff(out, changes) : print_diff(out, changes);
     return changes.empty() ? sound : findings;
   }
-  auto memory = open_source(options.source);
-  auto const scheme = find_scheme(memory, options.tables);
+  std::optional<HostMemory> memory{open_source(options.source)};
+  auto const scheme = find_scheme(*memory, options.tables);
+  // A live machine runs on before anything is printed: whoever reads that may be slow, or gone.
   if (verb == "explain") {
-    auto const explanation = explain(memory, scheme, GuestPhys{number(options.address, "ADDRESS")});
+    auto const explanation = explain(*memory, scheme, GuestPhys{number(options.address, "ADDRESS")});
+    memory.reset();
     options.json ? write_explanation(out, scheme, explanation) : print_explanation(out, scheme, explanation);
     return sound;
   }
-  auto gathered = gather(memory, scheme, options.limits);
+  auto gathered = gather(*memory, scheme, options.limits);
+  memory.reset();
   if (verb == "check") {
     judge(gathered);
     options.json ? write_check(out, gathered) : print_check(out, gathered);
