@@ -174,7 +174,7 @@ void write_explanation(std::ostream& out, const Scheme& scheme, const Explanatio
   }
   for (auto const& verdict : explanation.verdicts)
     json["accesses"].push_back({{"access", verdict.access},
-                                {"allowed", verdict.allowed},
+                                {"allowed", verdict.known ? Json(verdict.allowed) : Json{}},
                                 {"why", text_or_null(verdict.why)},
                                 {"section", text_or_null(verdict.section)}});
   write(out, json);

@@ -169,14 +169,18 @@ TEST(ExplainTest, AFaultIsNamedWithItsReasonAndSection) {
             "\"Translation fault\"\n");
   EXPECT_EQ(
       arm(1ull << 39),
-      "any access faults: Translation fault, level 1: the address is not below 0x8000000000, which is all that the "
+      "any access faults: Translation fault, level 0: the address is not below 0x8000000000, which is all that the "
       "tables translate; [arm/a-profile] D8, \"Translation fault\"\n");
   guest.image.at(4, 0) &= ~0x400ull;
   EXPECT_EQ(arm(0x4000'0000),
             "any access faults: Access flag fault, level 3: AF (bit 10) is 0 in the entry at 0x80004000; "
             "[arm/a-profile] D8, \"Access flag fault\"\n");
   guest.image.at(2, 0) = Image::page(8) | 3;
-  EXPECT_EQ(arm(0x4000'0000), "any access faults: the source has no memory at 0x80008000, where the walk goes on\n");
+  EXPECT_EQ(arm(0x4000'0000), "any access: unknown: the source has no memory at 0x80008000, where the walk goes on\n");
+  auto memory = guest.image.memory();
+  auto const explanation = explain(memory, guest.scheme, GuestPhys{0x4000'0000});
+  auto const json = json_of([&](auto& out) { write_explanation(out, guest.scheme, explanation); });
+  EXPECT_TRUE(json["accesses"][0]["allowed"].is_null());
 
   NptGuest npt;
   auto const text = explained(npt.scheme, npt.image, 0x5000);
@@ -188,6 +192,24 @@ TEST(ExplainTest, AFaultIsNamedWithItsReasonAndSection) {
   EXPECT_EQ(end_of(explained(npt.scheme, npt.image, 0x5000)),
             "any access faults: #NPF, RSV set, PML4: C1: bits 8:7 of this level are reserved, in the entry at "
             "0x80000000; [amd/vol2] \"Long-mode page translation\"; \"Nested paging\"\n");
+}
+
+TEST(ExplainTest, ARootThatHardwareRefusesIsNoFaultOfAnEntry) {
+  Image const image{1};
+  constexpr std::uint64_t high = 1ull << 47;
+  auto const said = [&](const Scheme& scheme) { return end_of(explained(scheme, image, 0x1000)); };
+  EXPECT_EQ(said(arm_scheme(HostPhys{high}, 0x8002'3559, 0, {})),
+            "any access faults: Address size fault, level 0: A4.10: the root is out of range; [arm/a-profile] D8, "
+            "\"Output address size\"\n");
+  EXPECT_EQ(said(ept_scheme(high | 0x5e, {.pa_bits = 46})),
+            "any access faults: VM entry fails: B1.4: the root is above MAXPHYADDR; [intel/vol3] \"Extended-page-table "
+            "pointer (EPTP)\"\n");
+  EXPECT_EQ(said(npt_scheme(high, 4, {.pa_bits = 46})),
+            "any access faults: VMRUN fails (VMEXIT_INVALID): C3: the root is above the physical addresses; [amd/vol2] "
+            "\"Enabling nested paging\"\n");
+  // A root that is merely out of place is not why an address beyond the tables faults.
+  auto const text = end_of(explained(arm_scheme(HostPhys{Image::page(0) + 8}, 0x8002'3559, 0, {}), image, 1ull << 39));
+  EXPECT_NE(text.find("level 0: the address is not below 0x8000000000"), text.npos) << text;
 }
 
 TEST(TreeTest, TablesStandUnderTheTablesThatLeadToThem) {
