@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "tests/tool/images.hpp"
+#include "tools/describe.hpp"
 #include "tools/diff.hpp"
 #include "tools/explain.hpp"
 #include "tools/gather.hpp"
@@ -150,6 +151,36 @@ a write faults: Permission fault, level 3: S2AP[1] (bit 7) is 0 in the entry at 
 a fetch at user level is allowed
 a fetch at supervisor level is allowed
 )");
+}
+
+TEST(ExplainTest, EveryBitThatIsSetIsInAField) {
+  for (auto const& scheme :
+       {arm_scheme(HostPhys{0}, 0x8002'3559, 0, {}), arm_scheme(HostPhys{0}, vtcr_for(65536, 40, {}) | 3 << 21, 0, {}),
+        ept_scheme(0x1e, {}), ept_scheme(0xde, {.pa_bits = {}, .mbec = true}), npt_scheme(0, 4, {})}) {
+    for (Level level = 0; level <= scheme.shape().root; ++level) {
+      for (Entry const kind : {0x3u, 0x81u, 0x7u, 0x87u}) {
+        for (unsigned n = 0; n != 64; ++n) {
+          auto const entry = kind | Entry{1} << n;
+          auto const decoded = std::visit([&](auto& reader) { return reader.decode(level, entry); }, scheme.reader);
+          if (!decoded.valid()) continue;
+          Entry seen = 0;
+          for (auto const& field : fields_of(scheme, level, entry, decoded)) seen |= field.value << field.low;
+          ASSERT_EQ(seen, entry) << scheme.name() << ' ' << level << ' ' << std::hex << entry;
+        }
+      }
+    }
+  }
+}
+
+TEST(DumpTest, BitsThatHardwareIgnoresAreSoftwares) {
+  auto const bits = [](const Scheme& scheme, Entry entry) { return software_text(scheme, entry); };
+  // KVM keeps "writable" in 57 and 58 of its EPT entries.
+  EXPECT_EQ(bits(ept_scheme(0x5e, {}), 0x8600'0002'5e00'0bf7), "11,57,58,63");
+  EXPECT_EQ(bits(ept_scheme(0xde, {.pa_bits = {}, .mbec = true}), ~0ull), "11,52,53,54,55,56,57,58,59,61,62,63");
+  EXPECT_EQ(bits(ept_scheme(0x1e, {}), 0x700), "8,9,10");
+  EXPECT_EQ(bits(npt_scheme(0, 4, {}), 0x7ff0'0000'0000'0f00), "8,9,10,11,52,53,54,55,56,57,58,59,60,61,62");
+  EXPECT_EQ(bits(arm_scheme(HostPhys{0}, 0x8002'3559, 0, {}), ~0ull), "51,55,56,57,58,59,60,61,62,63");
+  EXPECT_EQ(bits(arm_scheme(HostPhys{0}, 0x8062'3559, 0, {}), ~0ull), "55,56,57,58,59,60,61,62,63");
 }
 
 /// The lines after the last entry.
