@@ -36,7 +36,8 @@ Json text_or_null(const std::string& text) { return text.empty() ? Json{} : Json
 Json mapping_json(const Mapping& mapping, std::uint64_t bytes) {
   return {{"guest", hex(mapping.begin)},      {"bytes", hex(bytes)},
           {"host", hex(mapping.host)},        {"leaf", hex(mapping.leaf)},
-          {"attributes", mapping.attributes}, {"marks", mapping.marks}};
+          {"attributes", mapping.attributes}, {"marks", mapping.marks},
+          {"contiguous", mapping.contiguous}};
 }
 
 void write(std::ostream& out, const Json& json) { out << json.dump(2) << '\n'; }
@@ -211,7 +212,8 @@ std::vector<Mapping> read_dump(const std::string& path) {
                             value("host"),
                             value("leaf"),
                             row.at("attributes").get<std::string>(),
-                            row.at("marks").get<std::string>()};
+                            row.at("marks").get<std::string>(),
+                            row.value("contiguous", false)};
       auto const follows = out.empty() || mapping.begin >= out.back().end();
       if (mapping.bytes == 0 || mapping.end() < mapping.begin || !follows)
         throw Failure{"'" + path + "': the mapping at " + hex(mapping.begin) + " is empty, wraps or is out of order"};

@@ -26,7 +26,7 @@ struct Options {
   SourceOptions source;
   TableOptions tables;
   Limits limits;
-  bool json = false, strict = false, marks = false;
+  bool json = false, strict = false, marks = false, sizes = false;
   unsigned depth = 4;
   std::string address, before, after;
   std::optional<std::string> root_b;
@@ -100,7 +100,7 @@ int run(const Options& options, const std::string& verb) {
     };
     auto const before = side(options.before);
     if (options.root_b) tables.root = options.root_b;
-    auto const changes = diff(before, side(options.after), options.marks);
+    auto const changes = diff(before, side(options.after), options.marks, options.sizes);
     options.json ? write_diff(out, changes) : print_diff(out, changes);
     return changes.empty() ? sound : findings;
   }
@@ -171,6 +171,7 @@ int parse_and_run(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {
     return app.exit(help);
+  diff->add_flag("--sizes", options.sizes, "also where nothing but the sizes of leaves and the contiguous bit differ");
   } catch (const CLI::ParseError& error) {
     throw Failure{std::string{error.what()} + " (see slat --help)"};
   }
