@@ -215,6 +215,25 @@ TEST(GdbTest, StageTwoThatIsOffIsSaid) {
   EXPECT_NE(complaint_of([&] { find_scheme(memory, {}); }).find("HCR_EL2.VM is 0"), std::string::npos);
 }
 
+TEST(GdbTest, StageTwoIsOnWhereItsDefaultCacheabilityIs) {
+  Image image{1};
+  Stub stub{[&](auto& request) { return arm(image, request, 1 << 12); }};  // HCR_EL2.DC
+  HostMemory memory{GdbMemory{stub.where, 1, false}};
+  EXPECT_EQ(complaint_of([&] { find_scheme(memory, {}); }), "");
+}
+
+TEST(GdbTest, ARootAbove48BitsIsNotLookedForBelow) {
+  Image image{1};
+  auto const value = [](std::uint64_t v) { return to_hex({reinterpret_cast<const char*>(&v), sizeof v}); };
+  Stub stub{[&](auto& request) -> std::optional<std::string> {
+    if (request == "p65") return value(0x8006'7558);        // 64K, 52 bits
+    if (request == "pc8") return value(0x8000'0000 | 0x4);  // bit 48 of the root
+    return arm(image, request, 1);
+  }};
+  HostMemory memory{GdbMemory{stub.where, 1, false}};
+  EXPECT_NE(complaint_of([&] { find_scheme(memory, {}); }).find("FEAT_LPA"), std::string::npos);
+}
+
 TEST(GdbTest, AMachineThatHadNotBegunIsLeftAsItIs) {
   Image image{1};
   Stub stub{[&](auto& request) {
