@@ -37,9 +37,10 @@ class Gatherer {
       if (flaw.fault != Fault::none) return std::move(out_);
     }
     out_.tables.push_back({out_.scheme.root, shape_.root, GuestPhys{0}, shape_.root_entries(), 0, Prot::rwx});
-    // Root tables that lie side by side are one, and a pointer to any of them leads back.
+    // Root tables that lie side by side are one, and a pointer to any of them leads back; so does one to the page that
+    // a smaller one is in.
     for (std::uint64_t at = 0; at < shape_.root_entries() * sizeof(Entry); at += shape_.granule())
-      seen_.insert(out_.scheme.root.raw() + at);
+      seen_.insert(out_.scheme.root.down_to(shape_.granule()).raw() + at);
     // Level by level, so that all tables of one can be asked for at once.
     for (std::size_t first = 0; first != out_.tables.size();) {
       auto const end = out_.tables.size();
@@ -65,10 +66,11 @@ class Gatherer {
   GuestRange everything() const { return {GuestPhys{0}, shape_.input_size()}; }
 
   /// Words that begin with their rule.
-  void complain(std::string_view words, GuestRange range, Level level, HostPhys where, Entry entry) {
+  void complain(std::string_view words, GuestRange range, Level level, HostPhys where, Entry entry,
+                Weight weight = Weight::wrong) {
     Complaint const complaint{words};
-    add(
-        complaint.rule, [&] { return std::string{complaint.text}; }, range, level, where, entry);
+    out_.findings.add(
+        weight, complaint.rule, [&] { return std::string{complaint.text}; }, range, level, where, entry);
   }
   void add(std::string_view rule, auto text, GuestRange range, Level level, HostPhys where, Entry entry) {
     out_.findings.add(Weight::wrong, rule, text, range, level, where, entry);
@@ -94,7 +96,8 @@ class Gatherer {
       auto const decoded = reader_.decode(table.level, entry);
       joined = joined || decoded.contiguous;
       if (decoded.wrong != nullptr) {
-        complain(decoded.wrong, range, table.level, where, entry);
+        auto const trap = limits_.traps && decoded.leaf() && decoded.fault == Fault::misconfigured;
+        complain(decoded.wrong, range, table.level, where, entry, trap ? Weight::note : Weight::wrong);
       }
       if (decoded.table()) {
         ++table.tables;
@@ -132,7 +135,7 @@ class Gatherer {
   bool on_the_way(std::size_t index, HostPhys at) const {
     for (;; index = out_.tables[index].parent) {
       auto const& table = out_.tables[index];
-      if (at >= table.at && at - table.at < table.entries * sizeof(Entry)) return true;
+      if (at < table.at + table.entries * sizeof(Entry) && table.at < at + shape_.granule()) return true;
       if (table.parent == index) return false;
     }
   }

@@ -88,6 +88,7 @@ struct Gathered {
 
 struct Limits {
   std::size_t tables = 1 << 18;  // 1 GiB of tables of 4 KiB
+  bool traps = false;            // x86: a leaf that is misconfigured is meant so, and a note
 };
 
 Gathered gather(HostMemory& memory, const Scheme& scheme, const Limits& limits = {});

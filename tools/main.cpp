@@ -163,6 +163,8 @@ int parse_and_run(int argc, char** argv) {
       ->required();
   diff->add_option("B", options.after, "the same")->required();
   diff->add_option("--root-b", options.root_b, "the root in B, if it is another")->type_name("HPA");
+  check->add_flag("--traps", options.limits.traps,
+                  "ept, npt: a leaf that is misconfigured is meant to trap, as KVM's for devices are: a note");
   diff->add_flag("--marks", options.marks, "also where nothing but accessed and dirty differ");
   std::string const first = argc > 1 ? argv[1] : "-";
   auto const verbs = app.get_subcommands([&](const CLI::App* verb) { return verb->get_name() == first; });
