@@ -28,13 +28,16 @@ template <class Reader>
 class Gatherer {
  public:
   Gatherer(HostMemory& memory, const Scheme& scheme, const Reader& reader, const Limits& limits)
-      : memory_{memory}, reader_{reader}, shape_{reader.shape()}, limits_{limits}, out_{scheme, {}, {}, {}} {}
+      : memory_{memory}, reader_{reader}, shape_{reader.shape()}, limits_{limits}, out_{scheme, {}, {}, {}, 0} {}
 
   Gathered run() && {
     if (auto const flaw = reader_.root_flaw(out_.scheme.root); flaw.found()) {
       complain(flaw.rule != nullptr ? flaw.rule : "root: hardware refuses it", everything(), shape_.root,
                out_.scheme.root, 0);
-      if (flaw.fault != Fault::none) return std::move(out_);
+      if (flaw.fault != Fault::none) {
+        ++out_.left_out;
+        return std::move(out_);
+      }
     }
     out_.tables.push_back({out_.scheme.root, shape_.root, GuestPhys{0}, shape_.root_entries(), 0, Prot::rwx});
     // Root tables that lie side by side are one, and a pointer to any of them leads back; so does one to the page that
@@ -84,6 +87,7 @@ class Gatherer {
           "missing-table",
           [&] { return "the source has no memory at " + hex(table.at.raw()) + ", where a table should be"; },
           {table.base, shape_.span(table.level) * table.entries}, table.level, table.at, 0);
+      ++out_.left_out;
       return;
     }
     table.present = true;
@@ -101,7 +105,7 @@ class Gatherer {
       }
       if (decoded.table()) {
         ++table.tables;
-        if (decoded.fault == Fault::none) follow(table, index, range, where, entry, decoded);
+        if (decoded.fault != Fault::none || !follow(table, index, range, where, entry, decoded)) ++out_.left_out;
         continue;
       }
       ++(decoded.leaf() ? table.leaves : table.invalid);
@@ -111,7 +115,8 @@ class Gatherer {
     out_.tables[index] = table;
   }
 
-  void follow(const Table& table, std::size_t index, GuestRange range, HostPhys where, Entry entry,
+  /// Whether the table that the entry leads to will be read.
+  bool follow(const Table& table, std::size_t index, GuestRange range, HostPhys where, Entry entry,
               const Decoded& decoded) {
     auto const at = decoded.address;
     if (seen_.contains(at.raw())) {
@@ -121,15 +126,16 @@ class Gatherer {
                "; it is not followed again";
       };
       add(is_loop ? "loop" : "shared-table", text, range, table.level, where, entry);
-      return;
+      return false;
     }
     if (out_.tables.size() >= limits_.tables) {
       ++cut_;
-      return;
+      return false;
     }
     seen_.insert(at.raw());
     auto const level = table.level - 1;
     out_.tables.push_back({at, level, range.begin, shape_.table_entries(), index, table.rights & decoded.rights});
+    return true;
   }
 
   bool on_the_way(std::size_t index, HostPhys at) const {

@@ -84,6 +84,7 @@ struct Gathered {
   std::vector<Table> tables;  // the root first, then level by level
   std::vector<Leaf> leaves;   // by guest address
   Findings findings;
+  std::uint64_t left_out = 0;  // tables that are pointed to and were not read, whyever
 };
 
 struct Limits {

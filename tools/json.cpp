@@ -46,7 +46,11 @@ void write(std::ostream& out, const Json& json) { out << json.dump(2) << '\n'; }
 
 void write_dump(std::ostream& out, const Gathered& gathered) {
   auto const& scheme = gathered.scheme;
-  Json json = {{"slat", "dump"}, {"version", 1}, {"table", scheme_json(scheme)}, {"runs", Json::array()}};
+  Json json = {{"slat", "dump"},
+               {"version", 1},
+               {"table", scheme_json(scheme)},
+               {"left_out", gathered.left_out},
+               {"runs", Json::array()}};
   for (auto const& run : runs_of(gathered)) {
     auto const& leaf = run.first;
     auto const valid = leaf.valid();

@@ -86,17 +86,26 @@ void add_tables(CLI::App& verb, Options& all) {
   verb.add_flag("--json", all.json, "print JSON");
 }
 
+/// A dump with holes where nobody expects them would be a lie: what was not read is said.
+void say_left_out(const Gathered& gathered) {
+  if (gathered.left_out != 0)
+    std::cerr << "slat: " << gathered.left_out << " tables or more are left out: see slat check\n";
+}
+
 int run(const Options& options, const std::string& verb) {
   auto& out = std::cout;
   if (verb == "diff") {
     auto tables = options.tables;
     auto const side = [&](const std::string& word) {
-      if (word.ends_with(".json")) return read_dump(word);
+      auto const is_source = word.starts_with("core:") || word.starts_with("image:") || word.starts_with("gdb:");
+      if (word.ends_with(".json") && !is_source) return read_dump(word);
       auto source = source_of(word);
       source.cpu = options.source.cpu;
       source.leave_paused = options.source.leave_paused;
       auto memory = open_source(source);
-      return mappings_of(gather(memory, find_scheme(memory, tables), options.limits));
+      auto const gathered = gather(memory, find_scheme(memory, tables), options.limits);
+      say_left_out(gathered);
+      return mappings_of(gathered);
     };
     auto const before = side(options.before);
     if (options.root_b) tables.root = options.root_b;
@@ -126,10 +135,7 @@ int run(const Options& options, const std::string& verb) {
     options.json ? write_tree(out, gathered, options.depth) : print_tree(out, gathered, options.depth);
   }
   if (verb == "stats") options.json ? write_stats(out, gathered) : print_stats(out, gathered);
-  // A dump with holes where nobody expects them would be a lie: what could not be read is said.
-  for (auto const& [rule, count] : gathered.findings.counts())
-    if (rule == "missing-table" || rule == "shared-table" || rule == "loop" || rule == "limit")
-      std::cerr << "slat: " << count << " of '" << rule << "', and what is below is left out: see slat check\n";
+  say_left_out(gathered);
   return sound;
 }
 
@@ -157,14 +163,15 @@ int parse_and_run(int argc, char** argv) {
   }
   add_tables(*diff, options);
   tree->add_option("--depth", options.depth, "levels below the root (default 4, which is all)")->type_name("N");
+  check->add_flag("--traps", options.limits.traps,
+                  "ept, npt: a leaf that is misconfigured is meant to trap, as KVM's for devices are: a note");
   explain->add_option("ADDRESS", options.address, "a guest-physical address")->required();
   check->add_flag("--strict", options.strict, "notes, such as memory that is writable and executable, count too");
   diff->add_option("A", options.before, "FILE.json (a kept dump), core:FILE, image:FILE@HPA or gdb:HOST:PORT")
       ->required();
   diff->add_option("B", options.after, "the same")->required();
   diff->add_option("--root-b", options.root_b, "the root in B, if it is another")->type_name("HPA");
-  check->add_flag("--traps", options.limits.traps,
-                  "ept, npt: a leaf that is misconfigured is meant to trap, as KVM's for devices are: a note");
+  diff->add_flag("--sizes", options.sizes, "also where nothing but the sizes of leaves and the contiguous bit differ");
   diff->add_flag("--marks", options.marks, "also where nothing but accessed and dirty differ");
   std::string const first = argc > 1 ? argv[1] : "-";
   auto const verbs = app.get_subcommands([&](const CLI::App* verb) { return verb->get_name() == first; });
@@ -173,7 +180,6 @@ int parse_and_run(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {
     return app.exit(help);
-  diff->add_flag("--sizes", options.sizes, "also where nothing but the sizes of leaves and the contiguous bit differ");
   } catch (const CLI::ParseError& error) {
     throw Failure{std::string{error.what()} + " (see slat --help)"};
   }
