@@ -1,6 +1,7 @@
 // slat: shows and checks the second-stage tables of any hypervisor.
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 #include <string>
@@ -194,7 +195,11 @@ int main(int argc, char** argv) {
   try {
     return parse_and_run(argc, argv);
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "slat: %s\n", error.what());
+    // One line, whatever a gdbstub answered or a file is called.
+    std::string text = error.what();
+    std::replace_if(
+        text.begin(), text.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; }, '?');
+    std::fprintf(stderr, "slat: %s\n", text.c_str());
   }
   return unusable;
 }
