@@ -1,6 +1,8 @@
 #include "tools/describe.hpp"
 
+#include <algorithm>
 #include <array>
+#include <utility>
 
 #include <slat/mm/leaf.hpp>
 
@@ -73,9 +75,24 @@ bool is_device(const Scheme& scheme, std::uint8_t type) {
 
 Entry software_mask(const Scheme& scheme) {
   switch (scheme.family()) {
-    case Family::arm: return 0xfull << 55;
-    case Family::intel: return 1ull << 11 | 0x1full << 52 | 1ull << 62;
-    case Family::amd: return 0x7ull << 9 | 0x7ffull << 52;
+    case Family::arm: {
+      // 63:59 are ignored, or hardware's own. DBM is one of them without VTCR_EL2.HD.
+      auto const& has = std::get<ArmReader>(scheme.reader).features();
+      return 0x1ffull << 55 | (has.hd ? 0 : 1ull << 51);
+    }
+    case Family::intel: {
+      auto const& has = std::get<EptReader>(scheme.reader).features();
+      Entry mask = 1ull << 11 | 0x1full << 52 | 1ull << 59 | 1ull << 62;
+      // Each is ignored, and hypervisors use it, while the control that gives it a meaning is off.
+      for (auto const& [on, bits] :
+           {std::pair{has.accessed_dirty, Entry{0x300}}, std::pair{has.mode_based_execute, Entry{1} << 10},
+            std::pair{has.verify_paging, Entry{1} << 57}, std::pair{has.paging_write, Entry{1} << 58},
+            std::pair{has.shadow_stack, Entry{1} << 60}, std::pair{has.sub_page, Entry{1} << 61},
+            std::pair{has.ve, Entry{1} << 63}})
+        mask |= on ? 0 : bits;
+      return mask;
+    }
+    case Family::amd: return 0xfull << 8 | 0x7ffull << 52;
   }
   return 0;
 }
@@ -127,11 +144,29 @@ class FieldList {
   void flag(unsigned n, std::string_view name, const char* set, const char* clear) {
     add(n, n, name, bit(entry_, n) ? set : clear);
   }
+  /// What nothing was said of, where it is not 0.
+  void add_rest() {
+    auto rest = entry_;
+    for (auto const& known : list_) rest &= ~(field(~Entry{0}, known.high - known.low, 0) << known.low);
+    for (unsigned low = 0; low != 64; ++low) {
+      if (!bit(rest, low)) continue;
+      auto high = low;
+      while (high != 63 && bit(rest, high + 1)) ++high;
+      auto const after = std::find_if(list_.begin(), list_.end(), [&](const Field& known) { return known.low > high; });
+      list_.insert(after, {high, low, "other", field(entry_, high, low), "ignored, or reserved"});
+      low = high;
+    }
+  }
   /// Left out while it is 0.
   void rare(unsigned high, unsigned low, std::string_view name, const char* meaning) {
     if (field(entry_, high, low) != 0) add(high, low, name, meaning);
   }
   std::vector<Field> list() && { return std::move(list_); }
+  /// With the rest.
+  std::vector<Field> whole() && {
+    add_rest();
+    return std::move(list_);
+  }
 
  private:
   Entry entry_;
@@ -158,14 +193,14 @@ std::vector<Field> arm_fields(const Scheme& scheme, Level level, Entry entry, co
   out.add(47, low, "address", hex(decoded.address.raw()));
   if (decoded.table()) {
     out.rare(63, 59, "63:59", "reserved at stage 2");
-    return std::move(out).list();
+    return std::move(out).whole();
   }
   out.flag(51, "DBM", has.hd ? "writable, hardware marks it dirty" : "ignored: VTCR_EL2.HD is 0", "no");
   out.flag(52, "Contiguous", "one of a set", "alone");
   out.add(54, 53, "XN", "executable: " + rights_text(decoded.rights & Prot::x).substr(2));
   out.rare(58, 55, "software", "left to software");
   out.rare(63, 59, "63:59", "ignored, or the page's hardware attributes");
-  return std::move(out).list();
+  return std::move(out).whole();
 }
 
 std::vector<Field> ept_fields(const Scheme& scheme, Level level, Entry entry, const Decoded& decoded) {
@@ -187,9 +222,14 @@ std::vector<Field> ept_fields(const Scheme& scheme, Level level, Entry entry, co
   }
   out.add(51, decoded.leaf() ? scheme.shape().shift(level) : 12, "address", hex(decoded.address.raw()));
   out.rare(56, 52, "software", "left to software");
-  if (decoded.leaf() && has.shadow_stack) out.rare(60, 60, "SSS", "supervisor shadow stack");
+  if (decoded.leaf()) {
+    out.rare(57, 57, "VGP", "verify guest paging, if that control is on");
+    out.rare(58, 58, "PWA", "paging-write access, if that control is on");
+    out.rare(60, 60, "SSS", has.shadow_stack ? "supervisor shadow stack" : "ignored: EPTP[7] is 0");
+    if (level == 0) out.rare(61, 61, "SPP", "sub-page write permissions, if that control is on");
+  }
   out.rare(63, 63, "SVE", "a violation is an exit, never a #VE");
-  return std::move(out).list();
+  return std::move(out).whole();
 }
 
 std::vector<Field> npt_fields(const Scheme& scheme, Level level, Entry entry, const Decoded& decoded) {
@@ -210,6 +250,7 @@ std::vector<Field> npt_fields(const Scheme& scheme, Level level, Entry entry, co
   out.add(51, decoded.leaf() ? scheme.shape().shift(level) : 12, "address", hex(decoded.address.raw()));
   out.rare(62, 52, "software", "left to software");
   out.flag(63, "NX", "not executable", "executable");
+  out.add_rest();
   if (decoded.leaf()) out.add(4, 3, "PAT type", memory_name(scheme, decoded.type));
   return std::move(out).list();
 }

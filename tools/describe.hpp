@@ -18,7 +18,7 @@ std::string memory_name(const Scheme& scheme, std::uint8_t type);
 /// "inner", "outer", "non"; empty where entries say nothing of that.
 std::string share_name(const Scheme& scheme, std::uint8_t type);
 bool is_device(const Scheme& scheme, std::uint8_t type);
-/// Which bits of a leaf are left to software.
+/// Which bits of a leaf are left to software: hardware ignores them, or nobody said that it does not.
 Entry software_mask(const Scheme& scheme);
 /// "55,57": those of them that are set.
 std::string software_text(const Scheme& scheme, Entry entry);
@@ -37,7 +37,8 @@ struct Field {
   std::uint64_t value;
   std::string meaning;
 };
-/// The fields of an entry of that level, from the lowest bits up. Those that are absent or broken have one.
+/// The fields of an entry of that level, from the lowest bits up; each bit that is set is in one. Those that are absent
+/// or broken have what makes them so.
 std::vector<Field> fields_of(const Scheme& scheme, Level level, Entry entry, const testing::Decoded& decoded);
 
 }  // namespace slat::tool

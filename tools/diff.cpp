@@ -16,13 +16,12 @@ std::vector<Mapping> mappings_of(const Gathered& gathered) {
     if (!leaf.valid()) continue;
     auto attributes = rights_text(leaf.rights) + " " + memory_name(scheme, leaf.decoded.type);
     if (auto const share = share_name(scheme, leaf.decoded.type); !share.empty()) attributes += " " + share;
-    if (leaf.decoded.contiguous) attributes += " contiguous";
     if (leaf.decoded.special != 0) attributes += " special " + hex(leaf.decoded.special);
     if (auto const bits = software_text(scheme, leaf.entry); !bits.empty()) attributes += " software " + bits;
     if (leaf.decoded.fault != testing::Fault::none)
       attributes += " " + fault_name(scheme, leaf.decoded.fault, leaf.level);
     out.push_back({run.range.begin.raw(), run.range.size, run.host().raw(), leaf.range.size, std::move(attributes),
-                   marks_text(scheme, leaf.decoded)});
+                   marks_text(scheme, leaf.decoded), leaf.decoded.contiguous});
   }
   return out;
 }
@@ -37,15 +36,16 @@ Mapping from(Mapping mapping, std::uint64_t at) {
   return mapping;
 }
 
-bool alike(const Mapping& a, const Mapping& b, bool marks) {
-  return a.leaf == b.leaf && a.attributes == b.attributes && (!marks || a.marks == b.marks);
+bool alike(const Mapping& a, const Mapping& b, bool marks, bool sizes) {
+  return (!sizes || (a.leaf == b.leaf && a.contiguous == b.contiguous)) && a.attributes == b.attributes &&
+         (!marks || a.marks == b.marks);
 }
 
 /// Whether `next` goes on where `mapping`, `bytes` before it, left off.
 bool continues(const std::optional<Mapping>& mapping, const std::optional<Mapping>& next, std::uint64_t bytes,
                bool marks) {
   if (!mapping || !next) return !mapping && !next;
-  return mapping->host + bytes == next->host && alike(*mapping, *next, marks);
+  return mapping->host + bytes == next->host && alike(*mapping, *next, marks, true);
 }
 
 /// Walks through one side.
@@ -71,7 +71,8 @@ class Side {
 
 }  // namespace
 
-std::vector<Change> diff(const std::vector<Mapping>& before, const std::vector<Mapping>& after, bool marks) {
+std::vector<Change> diff(const std::vector<Mapping>& before, const std::vector<Mapping>& after, bool marks,
+                         bool sizes) {
   std::vector<Change> out;
   Side old{before}, now{after};
   for (std::uint64_t at = 0;;) {
@@ -79,7 +80,7 @@ std::vector<Change> diff(const std::vector<Mapping>& before, const std::vector<M
     auto was = old.look(at, until);
     auto is = now.look(at, until);
     if (!until) return out;
-    auto const equal = was && is ? was->host == is->host && alike(*was, *is, marks) : !was && !is;
+    auto const equal = was && is ? was->host == is->host && alike(*was, *is, marks, sizes) : !was && !is;
     if (!equal) {
       auto* const last = out.empty() ? nullptr : &out.back();
       if (last != nullptr && last->begin + last->bytes == at && continues(last->before, was, last->bytes, marks) &&
@@ -96,7 +97,8 @@ void print_diff(std::ostream& out, const std::vector<Change>& changes) {
   auto const side = [&](char sign, const Change& change, const std::optional<Mapping>& mapping) {
     if (!mapping) return;
     out << sign << ' ' << range(change.begin, change.bytes) << " -> " << range(mapping->host, change.bytes) << "  "
-        << size(mapping->leaf) << "  " << mapping->attributes << "  " << mapping->marks << '\n';
+        << size(mapping->leaf) << "  " << mapping->attributes << "  " << mapping->marks
+        << (mapping->contiguous ? " contiguous" : "") << '\n';
   };
   for (auto const& change : changes) {
     side('-', change, change.before);

@@ -16,8 +16,9 @@ namespace slat::tool {
 struct Mapping {
   std::uint64_t begin, bytes, host;
   std::uint64_t leaf;      // bytes of one leaf
-  std::string attributes;  // rights, memory type, shareability, and what else decides about an access
+  std::string attributes;  // rights, memory type, shareability, what else decides about an access; software bits
   std::string marks;       // "AD"
+  bool contiguous = false;
 
   std::uint64_t end() const { return begin + bytes; }
 };
@@ -30,8 +31,10 @@ struct Change {
   std::optional<Mapping> before, after;  // as they are from `begin` on
 };
 
-/// `marks`: also where nothing but A and D differ.
-std::vector<Change> diff(const std::vector<Mapping>& before, const std::vector<Mapping>& after, bool marks);
+/// A block and the pages that it could be split into are no difference, unless `sizes` are asked for; nor is the
+/// contiguous bit. `marks`: also where nothing but A and D differ.
+std::vector<Change> diff(const std::vector<Mapping>& before, const std::vector<Mapping>& after, bool marks,
+                         bool sizes = false);
 void print_diff(std::ostream& out, const std::vector<Change>& changes);
 
 }  // namespace slat::tool

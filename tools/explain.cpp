@@ -39,6 +39,9 @@ std::string section_of(std::string_view rule) {
 
 namespace {
 
+/// [arm/a-profile] AArch64.S2Translate: what ends a walk before its first entry is reported as level 0.
+constexpr Level arm_level_0 = 3;
+
 struct Access {
   const char* name;
   Prot right;
@@ -109,12 +112,24 @@ Verdict judged(const Scheme& scheme, const std::vector<Step>& steps, const Acces
   return {access.name, true, {}, {}};
 }
 
+/// Of a root that hardware refuses: before there is any walk on x86, and as level 0 on Arm, wherever walks start.
+std::string root_fault(const Scheme& scheme, Fault fault) {
+  switch (scheme.family()) {
+    case Family::arm: return fault_name(scheme, fault, arm_level_0);
+    case Family::intel: return "VM entry fails";
+    case Family::amd: return "VMRUN fails (VMEXIT_INVALID)";
+  }
+  return {};
+}
+
 std::string ended(const Scheme& scheme, const Explanation& out, const testing::Walk& walk) {
   auto const name = fault_name(scheme, walk.fault, walk.level);
-  if (out.steps.empty())
-    return walk.wrong != nullptr ? name + ": " + walk.wrong
-                                 : name + ": the address is not below " + hex(scheme.shape().input_size()) +
-                                       ", which is all that the tables translate";
+  if (out.steps.empty()) {
+    auto const end = scheme.shape().input_size();
+    if (out.address.raw() < end) return root_fault(scheme, walk.fault) + ": " + out.wrong;
+    return (scheme.family() == Family::arm ? fault_name(scheme, walk.fault, arm_level_0) : name) +
+           ": the address is not below " + hex(end) + ", which is all that the tables translate";
+  }
   auto const& last = out.steps.back();
   auto const at = " at " + hex(last.where.raw());
   if (walk.leaf.wrong != nullptr) return name + ": " + walk.leaf.wrong + ", in the entry" + at;
@@ -148,8 +163,11 @@ Explanation explain(HostMemory& memory, const Scheme& scheme, GuestPhys address)
   if (walk.fault != Fault::none) {
     auto const why = missing ? "the source has no memory at " + hex(missing->raw()) + ", where the walk goes on"
                              : ended(scheme, out, walk);
-    auto const section = walk.leaf.wrong != nullptr ? section_of(walk.leaf.wrong) : fault_section(scheme, walk.fault);
-    out.verdicts.push_back({"any access", false, why, missing ? "" : section});
+    auto const refused_root = out.steps.empty() && address.raw() < shape.input_size();
+    auto const section = walk.leaf.wrong != nullptr ? section_of(walk.leaf.wrong)
+                         : refused_root             ? section_of(out.wrong)
+                                                    : fault_section(scheme, walk.fault);
+    out.verdicts.push_back({"any access", false, why, missing ? "" : section, !missing});
     return out;
   }
   out.host = walk.address;

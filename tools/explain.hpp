@@ -28,6 +28,7 @@ struct Verdict {
   bool allowed;
   std::string why;      // of a fault: which, and which bits make it so
   std::string section;  // of the manual
+  bool known = true;    // not where the source lacks what the walk reads
 };
 
 struct Explanation {

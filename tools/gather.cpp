@@ -28,18 +28,22 @@ template <class Reader>
 class Gatherer {
  public:
   Gatherer(HostMemory& memory, const Scheme& scheme, const Reader& reader, const Limits& limits)
-      : memory_{memory}, reader_{reader}, shape_{reader.shape()}, limits_{limits}, out_{scheme, {}, {}, {}} {}
+      : memory_{memory}, reader_{reader}, shape_{reader.shape()}, limits_{limits}, out_{scheme, {}, {}, {}, 0} {}
 
   Gathered run() && {
     if (auto const flaw = reader_.root_flaw(out_.scheme.root); flaw.found()) {
       complain(flaw.rule != nullptr ? flaw.rule : "root: hardware refuses it", everything(), shape_.root,
                out_.scheme.root, 0);
-      if (flaw.fault != Fault::none) return std::move(out_);
+      if (flaw.fault != Fault::none) {
+        ++out_.left_out;
+        return std::move(out_);
+      }
     }
     out_.tables.push_back({out_.scheme.root, shape_.root, GuestPhys{0}, shape_.root_entries(), 0, Prot::rwx});
-    // Root tables that lie side by side are one, and a pointer to any of them leads back.
+    // Root tables that lie side by side are one, and a pointer to any of them leads back; so does one to the page that
+    // a smaller one is in.
     for (std::uint64_t at = 0; at < shape_.root_entries() * sizeof(Entry); at += shape_.granule())
-      seen_.insert(out_.scheme.root.raw() + at);
+      seen_.insert(out_.scheme.root.down_to(shape_.granule()).raw() + at);
     // Level by level, so that all tables of one can be asked for at once.
     for (std::size_t first = 0; first != out_.tables.size();) {
       auto const end = out_.tables.size();
@@ -65,10 +69,11 @@ class Gatherer {
   GuestRange everything() const { return {GuestPhys{0}, shape_.input_size()}; }
 
   /// Words that begin with their rule.
-  void complain(std::string_view words, GuestRange range, Level level, HostPhys where, Entry entry) {
+  void complain(std::string_view words, GuestRange range, Level level, HostPhys where, Entry entry,
+                Weight weight = Weight::wrong) {
     Complaint const complaint{words};
-    add(
-        complaint.rule, [&] { return std::string{complaint.text}; }, range, level, where, entry);
+    out_.findings.add(
+        weight, complaint.rule, [&] { return std::string{complaint.text}; }, range, level, where, entry);
   }
   void add(std::string_view rule, auto text, GuestRange range, Level level, HostPhys where, Entry entry) {
     out_.findings.add(Weight::wrong, rule, text, range, level, where, entry);
@@ -82,6 +87,7 @@ class Gatherer {
           "missing-table",
           [&] { return "the source has no memory at " + hex(table.at.raw()) + ", where a table should be"; },
           {table.base, shape_.span(table.level) * table.entries}, table.level, table.at, 0);
+      ++out_.left_out;
       return;
     }
     table.present = true;
@@ -94,11 +100,12 @@ class Gatherer {
       auto const decoded = reader_.decode(table.level, entry);
       joined = joined || decoded.contiguous;
       if (decoded.wrong != nullptr) {
-        complain(decoded.wrong, range, table.level, where, entry);
+        auto const trap = limits_.traps && decoded.leaf() && decoded.fault == Fault::misconfigured;
+        complain(decoded.wrong, range, table.level, where, entry, trap ? Weight::note : Weight::wrong);
       }
       if (decoded.table()) {
         ++table.tables;
-        if (decoded.fault == Fault::none) follow(table, index, range, where, entry, decoded);
+        if (decoded.fault != Fault::none || !follow(table, index, range, where, entry, decoded)) ++out_.left_out;
         continue;
       }
       ++(decoded.leaf() ? table.leaves : table.invalid);
@@ -108,7 +115,8 @@ class Gatherer {
     out_.tables[index] = table;
   }
 
-  void follow(const Table& table, std::size_t index, GuestRange range, HostPhys where, Entry entry,
+  /// Whether the table that the entry leads to will be read.
+  bool follow(const Table& table, std::size_t index, GuestRange range, HostPhys where, Entry entry,
               const Decoded& decoded) {
     auto const at = decoded.address;
     if (seen_.contains(at.raw())) {
@@ -118,21 +126,22 @@ class Gatherer {
                "; it is not followed again";
       };
       add(is_loop ? "loop" : "shared-table", text, range, table.level, where, entry);
-      return;
+      return false;
     }
     if (out_.tables.size() >= limits_.tables) {
       ++cut_;
-      return;
+      return false;
     }
     seen_.insert(at.raw());
     auto const level = table.level - 1;
     out_.tables.push_back({at, level, range.begin, shape_.table_entries(), index, table.rights & decoded.rights});
+    return true;
   }
 
   bool on_the_way(std::size_t index, HostPhys at) const {
     for (;; index = out_.tables[index].parent) {
       auto const& table = out_.tables[index];
-      if (at >= table.at && at - table.at < table.entries * sizeof(Entry)) return true;
+      if (at < table.at + table.entries * sizeof(Entry) && table.at < at + shape_.granule()) return true;
       if (table.parent == index) return false;
     }
   }

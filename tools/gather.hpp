@@ -84,10 +84,12 @@ struct Gathered {
   std::vector<Table> tables;  // the root first, then level by level
   std::vector<Leaf> leaves;   // by guest address
   Findings findings;
+  std::uint64_t left_out = 0;  // tables that are pointed to and were not read, whyever
 };
 
 struct Limits {
   std::size_t tables = 1 << 18;  // 1 GiB of tables of 4 KiB
+  bool traps = false;            // x86: a leaf that is misconfigured is meant so, and a note
 };
 
 Gathered gather(HostMemory& memory, const Scheme& scheme, const Limits& limits = {});

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstdint>
 #include <cstring>
 
@@ -20,7 +21,7 @@ namespace slat::tool {
 namespace {
 
 constexpr std::size_t longest_packet = 1 << 20;
-constexpr int patience_ms = 10'000;
+volatile std::sig_atomic_t interrupted = 0;
 
 std::string framed(std::string_view request) {
   unsigned sum = 0;
@@ -77,6 +78,29 @@ std::string from_hex(std::string_view digits) {
   return out;
 }
 
+/// Whoever is interrupted has something to say first. What came too late to be heeded is raised again.
+class GdbLink::Interrupts {
+ public:
+  Interrupts() {
+    interrupted = 0;
+    struct sigaction note {};
+    note.sa_handler = [](int number) { interrupted = number; };
+    for (std::size_t i = 0; i != numbers.size(); ++i) sigaction(numbers[i], &note, &before_[i]);
+  }
+  Interrupts(const Interrupts&) = delete;
+  Interrupts& operator=(const Interrupts&) = delete;
+  ~Interrupts() {
+    for (std::size_t i = 0; i != numbers.size(); ++i) sigaction(numbers[i], &before_[i], nullptr);
+    if (interrupted != 0 && !is_heeded) std::raise(interrupted);
+  }
+
+  bool is_heeded = false;
+
+ private:
+  static constexpr std::array numbers{SIGINT, SIGTERM, SIGHUP};
+  std::array<struct sigaction, numbers.size()> before_{};
+};
+
 GdbLink::GdbLink(const std::string& where) : where_{where} {
   auto const colon = where.rfind(':');
   if (colon == std::string::npos || colon + 1 == where.size())
@@ -102,11 +126,18 @@ GdbLink::GdbLink(const std::string& where) : where_{where} {
   // A request is one small segment, and waits for nothing.
   int const on = 1;
   setsockopt(socket_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  interrupts_ = std::make_unique<Interrupts>();
 }
 
 GdbLink::~GdbLink() {
+  if (detaches_) last_words_.emplace_back("D");
+  is_closing_ = true;
   try {
-    if (detaches_) ask("D");
+    // Where something failed, answers to earlier requests are still to come.
+    for (auto const& request : last_words_) {
+      send(framed(request));
+      for (auto answers = unanswered_ + 1; answers != 0 && receive() != "OK"; --answers) continue;
+    }
   } catch (const std::exception&) {
     detaches_ = false;  // it went away: there is nothing to let run
   }
@@ -126,10 +157,17 @@ void GdbLink::send(std::string_view bytes) {
 
 char GdbLink::next() {
   if (used_ == buffer_.size()) {
+    if (interrupted != 0 && !is_closing_) {
+      interrupts_->is_heeded = true;
+      throw Failure{"interrupted"};
+    }
     pollfd wait{socket_, POLLIN, 0};
-    auto const ready = poll(&wait, 1, patience_ms);
+    auto const ready = poll(&wait, 1, patience_ms_);
     if (ready < 0 && errno == EINTR) return next();
-    if (ready <= 0) fail("did not answer for ten seconds. Is another debugger connected to it?");
+    if (ready <= 0) {
+      patience_ms_ = 0;
+      fail("did not answer for ten seconds. Is another debugger connected to it?");
+    }
     buffer_.resize(1 << 16);
     auto const got = recv(socket_, buffer_.data(), buffer_.size(), 0);
     buffer_.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
@@ -184,7 +222,10 @@ void GdbLink::ask_all(std::span<const std::string> requests,
     if (sent - i <= under_way / 2)
       for (; sent != requests.size() && sent - i < under_way; ++sent) batch += framed(requests[sent]);
     send(batch);
-    answer(i, receive());
+    unanswered_ = sent - i;
+    auto got = receive();
+    --unanswered_;
+    answer(i, std::move(got));
   }
 }
 

@@ -50,6 +50,7 @@ class GdbMemory {
   std::unordered_map<std::uint64_t, Page> pages_;
   std::map<std::string, unsigned> registers_;
   unsigned next_register_ = 0;
+  unsigned documents_ = 0;   // that were asked for
   std::uint64_t chunk_ = 0;  // what one packet asks for
 };
 

@@ -36,7 +36,8 @@ Json text_or_null(const std::string& text) { return text.empty() ? Json{} : Json
 Json mapping_json(const Mapping& mapping, std::uint64_t bytes) {
   return {{"guest", hex(mapping.begin)},      {"bytes", hex(bytes)},
           {"host", hex(mapping.host)},        {"leaf", hex(mapping.leaf)},
-          {"attributes", mapping.attributes}, {"marks", mapping.marks}};
+          {"attributes", mapping.attributes}, {"marks", mapping.marks},
+          {"contiguous", mapping.contiguous}};
 }
 
 void write(std::ostream& out, const Json& json) { out << json.dump(2) << '\n'; }
@@ -45,7 +46,11 @@ void write(std::ostream& out, const Json& json) { out << json.dump(2) << '\n'; }
 
 void write_dump(std::ostream& out, const Gathered& gathered) {
   auto const& scheme = gathered.scheme;
-  Json json = {{"slat", "dump"}, {"version", 1}, {"table", scheme_json(scheme)}, {"runs", Json::array()}};
+  Json json = {{"slat", "dump"},
+               {"version", 1},
+               {"table", scheme_json(scheme)},
+               {"left_out", gathered.left_out},
+               {"runs", Json::array()}};
   for (auto const& run : runs_of(gathered)) {
     auto const& leaf = run.first;
     auto const valid = leaf.valid();
@@ -174,7 +179,7 @@ void write_explanation(std::ostream& out, const Scheme& scheme, const Explanatio
   }
   for (auto const& verdict : explanation.verdicts)
     json["accesses"].push_back({{"access", verdict.access},
-                                {"allowed", verdict.allowed},
+                                {"allowed", verdict.known ? Json(verdict.allowed) : Json{}},
                                 {"why", text_or_null(verdict.why)},
                                 {"section", text_or_null(verdict.section)}});
   write(out, json);
@@ -211,7 +216,8 @@ std::vector<Mapping> read_dump(const std::string& path) {
                             value("host"),
                             value("leaf"),
                             row.at("attributes").get<std::string>(),
-                            row.at("marks").get<std::string>()};
+                            row.at("marks").get<std::string>(),
+                            row.value("contiguous", false)};
       auto const follows = out.empty() || mapping.begin >= out.back().end();
       if (mapping.bytes == 0 || mapping.end() < mapping.begin || !follows)
         throw Failure{"'" + path + "': the mapping at " + hex(mapping.begin) + " is empty, wraps or is out of order"};

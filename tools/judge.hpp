@@ -9,8 +9,9 @@
 
 namespace slat::tool {
 
-/// Adds findings: tables that the guest itself can write (it could map anything), device memory that is executable (a
-/// speculative fetch may reach the device), and as notes, memory that is writable and executable.
+/// Adds findings: tables that the guest itself can write (it could map anything), device memory that is executable (on
+/// Arm a speculative fetch may reach the device; on x86 none does, and it is a note), and as notes, memory that is
+/// writable and executable.
 void judge(Gathered& gathered);
 
 struct Stats {

@@ -1,6 +1,7 @@
 // slat: shows and checks the second-stage tables of any hypervisor.
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 #include <string>
@@ -28,7 +29,7 @@ struct Options {
   SourceOptions source;
   TableOptions tables;
   Limits limits;
-  bool json = false, strict = false, marks = false;
+  bool json = false, strict = false, marks = false, sizes = false;
   unsigned depth = 4;
   std::string address, before, after;
   std::optional<std::string> root_b;
@@ -88,33 +89,45 @@ void add_tables(CLI::App& verb, Options& all) {
   verb.add_flag("--json", all.json, "print JSON");
 }
 
+/// A dump with holes where nobody expects them would be a lie: what was not read is said.
+void say_left_out(const Gathered& gathered) {
+  if (gathered.left_out != 0)
+    std::cerr << "slat: " << gathered.left_out << " tables or more are left out: see slat check\n";
+}
+
 int run(const Options& options, const std::string& verb) {
   auto& out = std::cout;
   if (verb == "diff") {
     auto tables = options.tables;
     auto const side = [&](const std::string& word) {
-      if (word.ends_with(".json")) return read_dump(word);
+      auto const is_source = word.starts_with("core:") || word.starts_with("image:") || word.starts_with("gdb:");
+      if (word.ends_with(".json") && !is_source) return read_dump(word);
       auto source = source_of(word);
       source.cpu = options.source.cpu;
       source.leave_paused = options.source.leave_paused;
       auto memory = open_source(source);
-      return mappings_of(gather(memory, find_scheme(memory, tables), options.limits));
+      auto const gathered = gather(memory, find_scheme(memory, tables), options.limits);
+      say_left_out(gathered);
+      return mappings_of(gathered);
     };
     auto const before = side(options.before);
     if (options.root_b) tables.root = options.root_b;
-    auto const changes = diff(before, side(options.after), options.marks);
+    auto const changes = diff(before, side(options.after), options.marks, options.sizes);
     options.json ? write_diff(out, changes) : print_diff(out, changes);
     return changes.empty() ? sound : findings;
   }
-  auto memory = open_source(options.source);
-  auto const scheme = find_scheme(memory, options.tables);
+  std::optional<HostMemory> memory{open_source(options.source)};
+  auto const scheme = find_scheme(*memory, options.tables);
+  // A live machine runs on before anything is printed: whoever reads that may be slow, or gone.
   if (verb == "explain") {
-    auto const explanation = explain(memory, scheme, GuestPhys{number(options.address, "ADDRESS")});
+    auto const explanation = explain(*memory, scheme, GuestPhys{number(options.address, "ADDRESS")});
+    memory.reset();
     options.json ? write_explanation(out, scheme, explanation) : print_explanation(out, scheme, explanation);
     return sound;
   }
   if (verb == "trace") {
-    auto const events = events_of(memory, scheme);
+    auto const events = events_of(*memory, scheme);
+    memory.reset();
     if (!events)
       throw Failure{
           "no events: only a hypervisor with a ring of them (hv/event_ring.hpp), to which its beacon leads, "
@@ -122,7 +135,8 @@ int run(const Options& options, const std::string& verb) {
     write_trace(out, scheme, *events);
     return sound;
   }
-  auto gathered = gather(memory, scheme, options.limits);
+  auto gathered = gather(*memory, scheme, options.limits);
+  memory.reset();
   if (verb == "check") {
     judge(gathered);
     options.json ? write_check(out, gathered) : print_check(out, gathered);
@@ -134,10 +148,7 @@ int run(const Options& options, const std::string& verb) {
     options.json ? write_tree(out, gathered, options.depth) : print_tree(out, gathered, options.depth);
   }
   if (verb == "stats") options.json ? write_stats(out, gathered) : print_stats(out, gathered);
-  // A dump with holes where nobody expects them would be a lie: what could not be read is said.
-  for (auto const& [rule, count] : gathered.findings.counts())
-    if (rule == "missing-table" || rule == "shared-table" || rule == "loop" || rule == "limit")
-      std::cerr << "slat: " << count << " of '" << rule << "', and what is below is left out: see slat check\n";
+  say_left_out(gathered);
   return sound;
 }
 
@@ -166,12 +177,15 @@ int parse_and_run(int argc, char** argv) {
   }
   add_tables(*diff, options);
   tree->add_option("--depth", options.depth, "levels below the root (default 4, which is all)")->type_name("N");
+  check->add_flag("--traps", options.limits.traps,
+                  "ept, npt: a leaf that is misconfigured is meant to trap, as KVM's for devices are: a note");
   explain->add_option("ADDRESS", options.address, "a guest-physical address")->required();
   check->add_flag("--strict", options.strict, "notes, such as memory that is writable and executable, count too");
   diff->add_option("A", options.before, "FILE.json (a kept dump), core:FILE, image:FILE@HPA or gdb:HOST:PORT")
       ->required();
   diff->add_option("B", options.after, "the same")->required();
   diff->add_option("--root-b", options.root_b, "the root in B, if it is another")->type_name("HPA");
+  diff->add_flag("--sizes", options.sizes, "also where nothing but the sizes of leaves and the contiguous bit differ");
   diff->add_flag("--marks", options.marks, "also where nothing but accessed and dirty differ");
   std::string const first = argc > 1 ? argv[1] : "-";
   auto const verbs = app.get_subcommands([&](const CLI::App* verb) { return verb->get_name() == first; });
@@ -194,7 +208,11 @@ int main(int argc, char** argv) {
   try {
     return parse_and_run(argc, argv);
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "slat: %s\n", error.what());
+    // One line, whatever a gdbstub answered or a file is called.
+    std::string text = error.what();
+    std::replace_if(
+        text.begin(), text.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; }, '?');
+    std::fprintf(stderr, "slat: %s\n", text.c_str());
   }
   return unusable;
 }

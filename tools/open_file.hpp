@@ -20,7 +20,9 @@ namespace slat::tool {
 
 class OpenFile {
  public:
-  explicit OpenFile(std::string path) : path_{std::move(path)}, fd_{open(path_.c_str(), O_RDONLY | O_CLOEXEC)} {
+  explicit OpenFile(std::string path)
+      : path_{std::move(path)}, fd_{open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)} {
+    // Not to wait for a pipe's other end: it is refused below.
     if (fd_ < 0) throw Failure{"cannot open '" + path_ + "': " + std::strerror(errno)};
     struct stat status {};
     if (fstat(fd_, &status) != 0 || !S_ISREG(status.st_mode)) {

@@ -46,6 +46,11 @@ bool fits(const Shape& shape) {
 Scheme arm_scheme(HostPhys root, std::uint64_t vtcr, std::uint64_t hcr, const Extras& extras) {
   auto const name = "VTCR_EL2 " + hex(vtcr);
   if (bit(vtcr, 32)) throw Failure{name + " has DS set: FEAT_LPA2's descriptors are not read here"};
+  // FEAT_D128, FEAT_S2PIE and FEAT_S2POE: what the bits of a descriptor mean is in other registers.
+  if (bit(vtcr, 38)) throw Failure{name + " has D128 set: descriptors of 128 bits are not read here"};
+  if (bit(vtcr, 36) || bit(vtcr, 37))
+    throw Failure{name + " has " + (bit(vtcr, 36) ? "S2PIE" : "S2POE") +
+                  " set: permissions that other registers hold are not read here"};
   constexpr std::array<unsigned, 4> granules{12, 16, 14, 0};
   auto const granule_bits = granules[field(vtcr, 15, 14)];
   if (granule_bits == 0) throw Failure{name + ": TG0 (15:14) is 3, which is reserved"};

@@ -108,12 +108,15 @@ Scheme arm_by_registers(GdbMemory& gdb, Extras extras) {
     throw Failure{
         "this CPU shows no VTCR_EL2, VTTBR_EL2 and HCR_EL2: look for a beacon with --beacon, or give --format and "
         "--root"};
-  if ((*hcr & 1) == 0)
+  // VM, or DC, which stands for it.
+  if ((*hcr & 0x1001) == 0)
     throw Failure{"stage 2 is off on this CPU (HCR_EL2.VM is 0): choose another with --cpu, or give --format arm"};
   auto const id = [&](const char* name, unsigned low) { return gdb.reg(name).value_or(0) >> low & 0xf; };
   extras.xnx = extras.xnx || id("ID_AA64MMFR1_EL1", 28) != 0;
   extras.xs = extras.xs || id("ID_AA64ISAR1_EL1", 56) != 0;
   if (extras.bbm == 0) extras.bbm = static_cast<unsigned>(std::min<std::uint64_t>(2, id("ID_AA64MMFR2_EL1", 52)));
+  if ((*vtcr >> 14 & 3) == 1 && (*vtcr >> 16 & 7) == 6 && (*vttbr & 0x3c) != 0)
+    throw Failure{"VTTBR_EL2 " + hex(*vttbr) + " has a root above 48 bits: FEAT_LPA's addresses are not read here"};
   // VMID above, CnP in bit 0.
   return arm_scheme(HostPhys{*vttbr & 0x0000'ffff'ffff'fffe}, *vtcr, *hcr, extras);
 }

@@ -138,7 +138,8 @@ void print_explanation(std::ostream& out, const Scheme& scheme, const Explanatio
     out << '\n';
   }
   for (auto const& verdict : explanation.verdicts) {
-    out << verdict.access << (verdict.allowed ? " is allowed" : " faults: " + verdict.why);
+    auto const* const fails = verdict.known ? " faults: " : ": unknown: ";
+    out << verdict.access << (verdict.allowed ? " is allowed" : fails + verdict.why);
     if (!verdict.section.empty()) out << "; " << verdict.section;
     out << '\n';
   }

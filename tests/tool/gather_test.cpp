@@ -227,6 +227,50 @@ TEST(CheckTest, NptFaultsAreNamed) {
                }));
 }
 
+/// [intel/vol3] "Code Fetches in Uncacheable Memory": none is speculative. KVM and Xen map devices so.
+TEST(CheckTest, ExecutableDevicesAreWrongOnArmAndNotedOnX86) {
+  auto const wrong = [](Chain chain, void (*spoil)(Chain&)) {
+    chain.build();
+    spoil(chain);
+    auto memory = chain.image.memory();
+    auto gathered = gather(memory, chain.scheme);
+    judge(gathered);
+    EXPECT_EQ(gathered.findings.counts().count("device-executable"), 1u);
+    return gathered.findings.count(Weight::wrong);
+  };
+  EXPECT_EQ(wrong(arm(), [](Chain& c) { leaf_of(c) &= ~(0x3cull | 1ull << 54); }), 1u);
+  EXPECT_EQ(wrong(ept(), [](Chain& c) { leaf_of(c) = (leaf_of(c) & ~0x38ull) | 7; }), 0u);
+  EXPECT_EQ(wrong(npt(), [](Chain& c) { leaf_of(c) = (leaf_of(c) & 0x7fff'ffff'ffff'ffff) | 0x18; }), 0u);
+}
+
+/// [intel/vol3] "EPT misconfigurations": KVM writes W and X without R where the guest has an emulated device, and a
+/// reserved bit on AMD.
+TEST(CheckTest, MisconfiguredLeavesAreNotesWhereTheyAreMeant) {
+  for (auto chain : {ept(), npt()}) {
+    chain.build();
+    leaf_of(chain) = chain.scheme.family() == slat::testing::Family::intel ? 6 : 1ull << 51 | 1;
+    auto memory = chain.image.memory();
+    EXPECT_EQ(gather(memory, chain.scheme).findings.count(Weight::wrong), 1u);
+    auto const meant = gather(memory, chain.scheme, {.traps = true}).findings;
+    EXPECT_EQ(meant.count(Weight::wrong), 0u);
+    EXPECT_EQ(meant.count(Weight::note), 1u);
+    // A table is never meant so.
+    chain.image.at(0, 0) |= 1ull << 7;
+    auto spoilt = chain.image.memory();
+    EXPECT_EQ(gather(spoilt, chain.scheme, {.traps = true}).findings.count(Weight::wrong), 1u);
+  }
+}
+
+TEST(CheckTest, APointerToThePageOfASmallRootIsALoop) {
+  Image image{4};
+  image.at(0, 8) = Image::page(0) | 3;  // the root is 64 bytes
+  auto memory = image.memory();
+  auto const scheme = arm_scheme(HostPhys{root + 64}, vtcr_for(4096, 33, 1), 0, {});
+  auto const gathered = gather(memory, scheme);
+  EXPECT_EQ(gathered.findings.counts().count("loop"), 1u);
+  EXPECT_EQ(gathered.tables.size(), 1u);
+}
+
 TEST(CheckTest, ManyFindingsOfARuleAreCountedAndNotAllKept) {
   auto chain = arm();
   chain.build();

@@ -9,8 +9,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <csignal>
 #include <cstring>
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <thread>
 
@@ -73,6 +75,11 @@ class Stub {
   std::string where;
   std::atomic<unsigned> reads{0};
   std::atomic<bool> detached{false};
+  /// The last of them are to be looked at when the other side is gone.
+  std::vector<std::string> asked() {
+    std::lock_guard const lock{mutex_};
+    return asked_;
+  }
 
  private:
   void serve() {
@@ -98,6 +105,10 @@ class Stub {
   void answer(int peer, const std::string& request) {
     if (request[0] == 'm') ++reads;
     if (request == "D") detached = true;
+    {
+      std::lock_guard const lock{mutex_};
+      asked_.push_back(request);
+    }
     auto const text = answers_(request);
     std::string out = "+";
     if (request.starts_with("qRcmd,") && text) {
@@ -114,6 +125,8 @@ class Stub {
   Answers answers_;
   std::function<std::string(std::string)> raw_;
   int listener_;
+  std::mutex mutex_;
+  std::vector<std::string> asked_;
   std::thread thread_;
 };
 
@@ -122,7 +135,7 @@ std::optional<std::string> qemu(Image& image, const std::string& request) {
   if (request.starts_with("qSupported")) return "PacketSize=1000;qXfer:features:read+";
   if (request == "qRcmd," + to_hex("info status")) return "VM status: paused\r\n";
   if (request == "qRcmd," + to_hex("info mtree -f")) return memory_map;
-  if (request == "Hg1" || request == "Qqemu.PhyMemMode:1" || request == "D") return "OK";
+  if (request == "Hg1" || request.starts_with("Qqemu.PhyMemMode:") || request == "D") return "OK";
   if (request == "Hg2") return "E22";
   if (request[0] == 'm') {
     auto const comma = request.find(',');
@@ -202,6 +215,25 @@ TEST(GdbTest, StageTwoThatIsOffIsSaid) {
   EXPECT_NE(complaint_of([&] { find_scheme(memory, {}); }).find("HCR_EL2.VM is 0"), std::string::npos);
 }
 
+TEST(GdbTest, StageTwoIsOnWhereItsDefaultCacheabilityIs) {
+  Image image{1};
+  Stub stub{[&](auto& request) { return arm(image, request, 1 << 12); }};  // HCR_EL2.DC
+  HostMemory memory{GdbMemory{stub.where, 1, false}};
+  EXPECT_EQ(complaint_of([&] { find_scheme(memory, {}); }), "");
+}
+
+TEST(GdbTest, ARootAbove48BitsIsNotLookedForBelow) {
+  Image image{1};
+  auto const value = [](std::uint64_t v) { return to_hex({reinterpret_cast<const char*>(&v), sizeof v}); };
+  Stub stub{[&](auto& request) -> std::optional<std::string> {
+    if (request == "p65") return value(0x8006'7558);        // 64K, 52 bits
+    if (request == "pc8") return value(0x8000'0000 | 0x4);  // bit 48 of the root
+    return arm(image, request, 1);
+  }};
+  HostMemory memory{GdbMemory{stub.where, 1, false}};
+  EXPECT_NE(complaint_of([&] { find_scheme(memory, {}); }).find("FEAT_LPA"), std::string::npos);
+}
+
 TEST(GdbTest, AMachineThatHadNotBegunIsLeftAsItIs) {
   Image image{1};
   Stub stub{[&](auto& request) {
@@ -209,6 +241,54 @@ TEST(GdbTest, AMachineThatHadNotBegunIsLeftAsItIs) {
   }};
   { GdbMemory const memory{stub.where, 1, false}; }
   EXPECT_FALSE(stub.detached);
+}
+
+using Requests = std::vector<std::string>;
+
+TEST(GdbTest, WhatTheNextDebuggerReadsIsNotPhysicalBecauseThisOneDid) {
+  Image image{1};
+  for (auto const* const before : {"0", "1"}) {
+    Stub stub{[&](auto& request) -> std::optional<std::string> {
+      if (request == "qqemu.PhyMemMode") return before;
+      return qemu(image, request);
+    }};
+    { GdbMemory const memory{stub.where, 1, false}; }
+    auto const asked = stub.asked();
+    ASSERT_GE(asked.size(), 2u);
+    EXPECT_EQ(asked.back(), "D");
+    EXPECT_EQ(asked[asked.size() - 2] == "Qqemu.PhyMemMode:0", *before == '0');
+  }
+}
+
+TEST(GdbTest, WhoIsInterruptedLetsTheMachineRunOn) {
+  Image image{16};
+  Stub stub{[&](auto& request) {
+    // Asked for a page, it is in the middle of many.
+    if (request == "m80003000,800") std::raise(SIGINT);
+    return qemu(image, request);
+  }};
+  auto const before = std::signal(SIGINT, SIG_DFL);
+  EXPECT_NE(complaint_of([&] {
+              GdbMemory memory{stub.where, 1, false};
+              std::vector<std::byte> bytes(0x1'0000);
+              memory.read(HostPhys{Image::base}, bytes);
+            }).find("interrupted"),
+            std::string::npos);
+  EXPECT_EQ(std::signal(SIGINT, before), SIG_DFL);
+  EXPECT_TRUE(stub.detached);
+}
+
+TEST(GdbTest, DocumentsThatIncludeEachOtherEnd) {
+  Image image{1};
+  std::atomic<unsigned> documents{0};
+  Stub stub{[&](auto& request) -> std::optional<std::string> {
+    if (!request.starts_with("qXfer")) return qemu(image, request);
+    ++documents;
+    return R"(l<xi:include href="a.xml"/><xi:include href="b.xml"/><xi:include href="c.xml"/>)";
+  }};
+  GdbMemory memory{stub.where, 1, false};
+  EXPECT_FALSE(memory.reg("VTCR_EL2"));
+  EXPECT_LE(documents, 64u);
 }
 
 std::string complaint_about(Answers answers, std::function<std::string(std::string)> raw = {}) {

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <elf.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <cstring>
 
 #include "hv/beacon.hpp"
@@ -133,6 +135,11 @@ TEST(ImageTest, ImagesThatCannotBeMeantAreNamed) {
   EXPECT_NE(complaint({{empty.path(), 0}}).find("is empty"), std::string::npos);
   EXPECT_NE(complaint({{"/nonexistent", 0}}).find("cannot open '/nonexistent'"), std::string::npos);
   EXPECT_NE(complaint({{"/dev", 0}}).find("no regular file"), std::string::npos);
+  // Not opened for ever, either.
+  std::string const pipe = ::testing::TempDir() + "slat-pipe-" + std::to_string(getpid());
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_NE(complaint({{pipe, 0}}).find("no regular file"), std::string::npos);
+  unlink(pipe.c_str());
 }
 
 // ---- beacons --------------------------------------------------------------------------------------------------------
@@ -243,6 +250,10 @@ TEST(SchemeTest, WhatNoProcessorTakesIsRefused) {
   auto const arm = [](std::uint64_t vtcr) { return complaint_of([&] { arm_scheme(HostPhys{0}, vtcr, 0, {}); }); };
   EXPECT_EQ(arm(0x8005'3559), "");
   EXPECT_NE(arm(0x1'8005'3559).find("FEAT_LPA2"), std::string::npos);
+  EXPECT_NE(arm(0x8005'3559 | 1ull << 36).find("S2PIE"), std::string::npos);
+  EXPECT_NE(arm(0x8005'3559 | 1ull << 37).find("S2POE"), std::string::npos);
+  EXPECT_NE(arm(0x8005'3559 | 1ull << 38).find("D128"), std::string::npos);
+  EXPECT_EQ(arm(0x8005'3559 | 1ull << 44), "");  // HAFT: bit 10 of a table descriptor is nobody's business
   EXPECT_NE(arm(0x8005'f559).find("TG0"), std::string::npos);
   EXPECT_NE(arm(0x8005'354f).find("T0SZ"), std::string::npos);
   EXPECT_NE(arm(0x8005'3519).find("SL0"), std::string::npos);  // 39 bits from level 2 are 512 tables
