@@ -18,3 +18,5 @@ add_test(NAME tool:program COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/tool/program $<TA
 set_tests_properties(tool:program PROPERTIES LABELS tool TIMEOUT 120)
 add_test(NAME tool:package COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/tool/package ${PROJECT_BINARY_DIR})
 set_tests_properties(tool:package PROPERTIES LABELS tool TIMEOUT 120)
+add_test(NAME tool:pictures COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/tool/pictures_of $<TARGET_FILE:slat_program>)
+set_tests_properties(tool:pictures PROPERTIES LABELS tool TIMEOUT 120)

@@ -12,6 +12,7 @@
 #include "tools/gather.hpp"
 #include "tools/json.hpp"
 #include "tools/judge.hpp"
+#include "tools/picture/pictures.hpp"
 #include "tools/record.hpp"
 #include "tools/source.hpp"
 #include "tools/text.hpp"
@@ -32,7 +33,8 @@ struct Options {
   bool json = false, strict = false, marks = false, sizes = false;
   unsigned depth = 4;
   std::string address, before, after;
-  std::optional<std::string> root_b;
+  std::optional<std::string> root_b, output;
+  std::string picture;
 };
 
 void add_source(CLI::App& verb, SourceOptions& options) {
@@ -116,6 +118,8 @@ int run(const Options& options, const std::string& verb) {
     options.json ? write_diff(out, changes) : print_diff(out, changes);
     return changes.empty() ? sound : findings;
   }
+  auto const is_drawn = verb == "svg" || verb == "html";
+  auto const draw = verb == "svg" ? picture_called(options.picture) : write_page;
   std::optional<HostMemory> memory{open_source(options.source)};
   auto const scheme = find_scheme(*memory, options.tables);
   // A live machine runs on before anything is printed: whoever reads that may be slow, or gone.
@@ -136,6 +140,7 @@ int run(const Options& options, const std::string& verb) {
     return sound;
   }
   auto gathered = gather(*memory, scheme, options.limits);
+  auto const told = is_drawn ? told_by(*memory, scheme) : Told{};
   memory.reset();
   if (verb == "check") {
     judge(gathered);
@@ -146,6 +151,14 @@ int run(const Options& options, const std::string& verb) {
   if (verb == "dump") options.json ? write_dump(out, gathered) : print_dump(out, gathered);
   if (verb == "tree") {
     options.json ? write_tree(out, gathered, options.depth) : print_tree(out, gathered, options.depth);
+  }
+  if (is_drawn) {
+    judge(gathered);
+    auto const text = draw(gathered, told);
+    if (options.output)
+      replace_file(*options.output, text);
+    else
+      out << text;
   }
   if (verb == "stats") options.json ? write_stats(out, gathered) : print_stats(out, gathered);
   say_left_out(gathered);
@@ -171,7 +184,9 @@ int parse_and_run(int argc, char** argv) {
   auto* const check = app.add_subcommand("check", "what is wrong; exit status 1 if anything is");
   auto* const diff = app.add_subcommand("diff", "what two tables translate differently; exit status 1 if anything");
   auto* const trace = app.add_subcommand("trace", "faults, edits and shootdowns over time, for Perfetto");
-  for (auto* const verb : {dump, tree, explain, stats, check, trace}) {
+  auto* const svg = app.add_subcommand("svg", "a picture: the memory map, the tree of tables, or a heat map of pages");
+  auto* const html = app.add_subcommand("html", "one page: all pictures, numbers, findings and runs");
+  for (auto* const verb : {dump, tree, explain, stats, check, trace, svg, html}) {
     add_source(*verb, options.source);
     add_tables(*verb, options);
   }
@@ -187,6 +202,13 @@ int parse_and_run(int argc, char** argv) {
   diff->add_option("--root-b", options.root_b, "the root in B, if it is another")->type_name("HPA");
   diff->add_flag("--sizes", options.sizes, "also where nothing but the sizes of leaves and the contiguous bit differ");
   diff->add_flag("--marks", options.marks, "also where nothing but accessed and dirty differ");
+  svg->add_option("PICTURE", options.picture, "map, tree or heat")->required();
+  trace->remove_option(trace->get_option("--json"));
+  for (auto* const verb : {svg, html}) {
+    verb->remove_option(verb->get_option("--json"));
+    verb->add_option("--output", options.output, "write to this file, all of it or nothing (default: standard output)")
+        ->type_name("FILE");
+  }
   std::string const first = argc > 1 ? argv[1] : "-";
   auto const verbs = app.get_subcommands([&](const CLI::App* verb) { return verb->get_name() == first; });
   if (!first.starts_with('-') && verbs.empty()) throw Failure{"no such verb: " + first + " (see slat --help)"};
