@@ -50,23 +50,28 @@ struct NodeHead {
 };
 
 /// The two largest gaps of a node. Without the second one, each area that fills the largest gap would make the node be
-/// looked through.
+/// looked through; and so would one that comes and goes, if nothing were known of the second one after it had gone.
 struct LargestGaps {
-  static constexpr std::uint64_t unknown = ~std::uint64_t{0};
   std::uint64_t first = 0;
-  std::uint64_t second = 0;  // or unknown
+  std::uint64_t second = 0;  // or, unless it is exact, no less than that
+  bool exact = true;
 
-  // Which of them it is cannot be predicted: no branches. What is unknown stays so, being the largest number.
+  // Branches, though they cannot be predicted: what comes behind then does not wait for an area that is not in a cache.
   [[gnu::always_inline]] void add(std::uint64_t gap) {
-    second = gap >= first ? first : std::max(second, gap);
+    auto const lower = std::min(first, gap);
     first = std::max(first, gap);
+    if (lower >= second) {
+      second = lower;
+      exact = true;
+    }
   }
   /// False when the largest is not known any more.
   [[nodiscard, gnu::always_inline]] bool remove(std::uint64_t gap) {
     bool const one = gap == first, other = gap == second;
+    bool const known = !one | exact;
     first = one ? second : first;
-    second = (one | other) ? unknown : second;
-    return first != unknown;
+    exact &= !(one | other);
+    return known;
   }
 };
 
@@ -166,6 +171,7 @@ struct InnerNode : NodeHead {
   std::uint64_t gap[fanout];
   std::uint64_t end[fanout];
   std::uint64_t second_gap[fanout];
+  bool exact[fanout];  // the second gap
 
   /// The only child that can hold an area which begins at or before `x`.
   [[gnu::always_inline]] unsigned child_for(std::uint64_t x) const {
@@ -177,12 +183,17 @@ struct InnerNode : NodeHead {
     return six + static_cast<unsigned>(count_up_to<5>(keys + six + 1, x));
   }
 
-  AreaSpan span_at(unsigned i) const { return {keys[i], end[i], {gap[i], second_gap[i]}}; }
+  LargestGaps gaps_at(unsigned i) const { return {gap[i], second_gap[i], exact[i]}; }
+  void set_gaps(unsigned i, LargestGaps gaps) {
+    gap[i] = gaps.first;
+    second_gap[i] = gaps.second;
+    exact[i] = gaps.exact;
+  }
+  AreaSpan span_at(unsigned i) const { return {keys[i], end[i], gaps_at(i)}; }
   void set_span(unsigned i, AreaSpan span) {
     keys[i] = span.start;
     end[i] = span.end;
-    gap[i] = span.gaps.first;
-    second_gap[i] = span.gaps.second;
+    set_gaps(i, span.gaps);
   }
   /// There must be room.
   void insert(unsigned i, NodeHead* node, AreaSpan span) {
@@ -206,7 +217,8 @@ struct InnerNode : NodeHead {
   }
 
   LargestGaps largest_gaps() const {
-    LargestGaps largest{gap[0]};
+    LargestGaps largest;
+    largest.add(gap[0]);
     for (unsigned i = 1; i != count; ++i) {
       largest.add(gap[i]);
       largest.add(keys[i] - end[i - 1]);
