@@ -86,7 +86,10 @@ class AreaShape {
       auto const* const inner = static_cast<const InnerNode*>(node);
       node = inner->child[inner->child_for(at)];
     }
-    return static_cast<Leaf*>(node);
+    auto* const leaf = static_cast<Leaf*>(node);
+    // So many areas are in no near cache.
+    if (height_ > 2) leaf->prefetch_areas();
+    return leaf;
   }
 
   static bool is_last(const NodeHead* node) {
