@@ -21,13 +21,18 @@ namespace slat {
 inline constexpr unsigned area_fanout = 16;
 struct InnerNode;
 
-/// How many of the keys [first, last) are at most `x`.
-template <unsigned first = 0, unsigned last = area_fanout>
-[[gnu::always_inline]] constexpr unsigned count_up_to(const std::uint64_t* keys, std::uint64_t x) {
-  if constexpr (last - first == 1)
-    return unsigned{keys[first] <= x};
-  else
-    return count_up_to<first, (first + last) / 2>(keys, x) + count_up_to<(first + last) / 2, last>(keys, x);
+/// How many of `n` keys are at most `x`. Fours are counted apart, in another type than their sum: a compiler that adds
+/// up all in one row makes each addition wait for the one before.
+template <unsigned n>
+[[gnu::always_inline]] constexpr std::size_t count_up_to(const std::uint64_t* keys, std::uint64_t x) {
+  if constexpr (n > 4) {
+    constexpr unsigned half = (n + 4) / 8 * 4;
+    return count_up_to<half>(keys, x) + count_up_to<n - half>(keys + half, x);
+  } else if constexpr (n == 1) {
+    return std::uint32_t{keys[0] <= x};
+  } else {
+    return static_cast<std::uint32_t>(count_up_to<n - 1>(keys, x)) + std::uint32_t{keys[n - 1] <= x};
+  }
 }
 
 /// What is common to both kinds. It begins the first of the three cache lines that a search reads of a leaf.
@@ -45,23 +50,28 @@ struct NodeHead {
 };
 
 /// The two largest gaps of a node. Without the second one, each area that fills the largest gap would make the node be
-/// looked through.
+/// looked through; and so would one that comes and goes, if nothing were known of the second one after it had gone.
 struct LargestGaps {
-  static constexpr std::uint64_t unknown = ~std::uint64_t{0};
   std::uint64_t first = 0;
-  std::uint64_t second = 0;  // or unknown
+  std::uint64_t second = 0;  // or, unless it is exact, no less than that
+  bool exact = true;
 
-  // Which of them it is cannot be predicted: no branches. What is unknown stays so, being the largest number.
+  // Branches, though they cannot be predicted: what comes behind then does not wait for an area that is not in a cache.
   [[gnu::always_inline]] void add(std::uint64_t gap) {
-    second = gap >= first ? first : std::max(second, gap);
+    auto const lower = std::min(first, gap);
     first = std::max(first, gap);
+    if (lower >= second) {
+      second = lower;
+      exact = true;
+    }
   }
   /// False when the largest is not known any more.
   [[nodiscard, gnu::always_inline]] bool remove(std::uint64_t gap) {
     bool const one = gap == first, other = gap == second;
+    bool const known = !one | exact;
     first = one ? second : first;
-    second = (one | other) ? unknown : second;
-    return first != unknown;
+    exact &= !(one | other);
+    return known;
   }
 };
 
@@ -89,7 +99,13 @@ struct LeafNode : NodeHead {
   [[gnu::always_inline]] unsigned rank(std::uint64_t x) const {
     if (x == unused) [[unlikely]]
       return count;
-    return count_up_to(keys, x);
+    return static_cast<unsigned>(count_up_to<fanout>(keys, x));
+  }
+  /// Asks for the areas, a line of each, while the keys that tell which one is wanted are still on their way.
+  [[gnu::always_inline]] void prefetch_areas() const {
+    auto const* const bytes = reinterpret_cast<const std::byte*>(areas);
+    for (std::size_t at = 0; at < sizeof areas; at += std::max<std::size_t>(64, sizeof(Area)))
+      __builtin_prefetch(bytes + at);
   }
   unsigned slot_at(unsigned i) const { return static_cast<unsigned>(order >> (4 * i)) & 15; }
   std::uint64_t start(unsigned i) const { return keys[slot_at(i)]; }
@@ -161,6 +177,7 @@ struct InnerNode : NodeHead {
   std::uint64_t gap[fanout];
   std::uint64_t end[fanout];
   std::uint64_t second_gap[fanout];
+  bool exact[fanout];  // the second gap
 
   /// The only child that can hold an area which begins at or before `x`.
   [[gnu::always_inline]] unsigned child_for(std::uint64_t x) const {
@@ -169,15 +186,20 @@ struct InnerNode : NodeHead {
     // In order: every sixth key says which five more are to be looked at.
     static_assert(fanout == 24);
     auto const six = 6 * (unsigned{keys[6] <= x} + unsigned{keys[12] <= x} + unsigned{keys[18] <= x});
-    return six + count_up_to<1, 6>(keys + six, x);
+    return six + static_cast<unsigned>(count_up_to<5>(keys + six + 1, x));
   }
 
-  AreaSpan span_at(unsigned i) const { return {keys[i], end[i], {gap[i], second_gap[i]}}; }
+  LargestGaps gaps_at(unsigned i) const { return {gap[i], second_gap[i], exact[i]}; }
+  void set_gaps(unsigned i, LargestGaps gaps) {
+    gap[i] = gaps.first;
+    second_gap[i] = gaps.second;
+    exact[i] = gaps.exact;
+  }
+  AreaSpan span_at(unsigned i) const { return {keys[i], end[i], gaps_at(i)}; }
   void set_span(unsigned i, AreaSpan span) {
     keys[i] = span.start;
     end[i] = span.end;
-    gap[i] = span.gaps.first;
-    second_gap[i] = span.gaps.second;
+    set_gaps(i, span.gaps);
   }
   /// There must be room.
   void insert(unsigned i, NodeHead* node, AreaSpan span) {
@@ -201,7 +223,8 @@ struct InnerNode : NodeHead {
   }
 
   LargestGaps largest_gaps() const {
-    LargestGaps largest{gap[0]};
+    LargestGaps largest;
+    largest.add(gap[0]);
     for (unsigned i = 1; i != count; ++i) {
       largest.add(gap[i]);
       largest.add(keys[i] - end[i - 1]);

@@ -86,7 +86,10 @@ class AreaShape {
       auto const* const inner = static_cast<const InnerNode*>(node);
       node = inner->child[inner->child_for(at)];
     }
-    return static_cast<Leaf*>(node);
+    auto* const leaf = static_cast<Leaf*>(node);
+    // So many areas are in no near cache.
+    if (height_ > 2) leaf->prefetch_areas();
+    return leaf;
   }
 
   static bool is_last(const NodeHead* node) {
@@ -125,39 +128,65 @@ class AreaShape {
       span = next;
     }
   }
+  /// The same where neither start nor end has changed.
+  static void tell(const NodeHead* node, LargestGaps gaps) {
+    for (;;) {
+      auto* const inner = node->parent;
+      unsigned const at = node->place;
+      auto const old = inner->gap[at];
+      inner->set_gaps(at, gaps);
+      if (gaps.first == old || inner->parent == nullptr) return;
+      auto next = inner->parent->gaps_at(inner->place);
+      next.add(gaps.first);
+      if (!next.remove(old)) next = inner->largest_gaps();
+      gaps = next;
+      node = inner;
+    }
+  }
   /// An area came to the place `i` of a leaf.
   void grown(const Leaf* leaf, unsigned i) {
     auto const* const parent = leaf->parent;
     if (parent == nullptr) return;
-    auto span = parent->span_at(leaf->place);
-    auto const start = leaf->start(i), end = leaf->end(i);
     bool const first = i == 0, last = i + 1u == leaf->count;
-    if (!first) span.gaps.add(start - leaf->end(i - 1));
-    if (!last) span.gaps.add(leaf->start(i + 1) - end);
-    if (first)
+    auto const start = leaf->start(i), end = leaf->end(i);
+    if (!first && !last) [[likely]] {
+      auto const before = leaf->end(i - 1), behind = leaf->start(i + 1);
+      auto gaps = parent->gaps_at(leaf->place);
+      gaps.add(start - before);
+      gaps.add(behind - end);
+      if (!gaps.remove(behind - before)) gaps = leaf->largest_gaps();
+      return tell(leaf, gaps);
+    }
+    auto span = parent->span_at(leaf->place);
+    if (first) {
       span.start = start;
-    else if (!last && !span.gaps.remove(leaf->start(i + 1) - leaf->end(i - 1)))
-      span.gaps = leaf->largest_gaps();
+      if (!last) span.gaps.add(leaf->start(1) - end);
+    } else {
+      span.gaps.add(start - leaf->end(i - 1));
+    }
     if (last) span.end = end;
     tell(leaf, span);
   }
   /// The area `was` is gone from the place `i` of a leaf; others are left.
-  void shrunk(const Leaf* leaf, unsigned i, AreaSpan was) {
+  void shrunk(const Leaf* leaf, unsigned i, GuestRange was) {
     auto const* const parent = leaf->parent;
     if (parent == nullptr) return;
-    auto span = parent->span_at(leaf->place);
     bool const first = i == 0, last = i == leaf->count;
-    bool known = true;
-    if (!first && !last) span.gaps.add(leaf->gap_before(i));
+    auto const start = was.begin.raw(), end = was.end().raw();
+    if (!first && !last) [[likely]] {
+      auto const before = leaf->end(i - 1), behind = leaf->start(i);
+      auto gaps = parent->gaps_at(leaf->place);
+      gaps.add(behind - before);
+      bool const known = gaps.remove(start - before);
+      if (!gaps.remove(behind - end) || !known) gaps = leaf->largest_gaps();
+      return tell(leaf, gaps);
+    }
+    auto span = parent->span_at(leaf->place);
     if (first)
       span.start = leaf->start(0);
     else
-      known &= span.gaps.remove(was.start - leaf->end(i - 1));
-    if (last)
       span.end = leaf->end(i - 1);
-    else
-      known &= span.gaps.remove(leaf->start(i) - was.end);
-    if (!known) span.gaps = leaf->largest_gaps();
+    if (!span.gaps.remove(first ? span.start - end : start - span.end)) span.gaps = leaf->largest_gaps();
     tell(leaf, span);
   }
   /// The same as tell() once more has changed: all are looked at up to the root.

@@ -49,7 +49,7 @@ class AreaTree : protected AreaShape<Area, Nodes> {
   }
   /// Removes the area at the place `i` of a leaf that has others. Then mend().
   void erase_at(Leaf* leaf, unsigned i) {
-    AreaSpan const old{leaf->start(i), leaf->end(i), {}};
+    auto const old = leaf->area(i).range();
     leaf->erase(i);
     --count_;
     this->shrunk(leaf, i, old);
