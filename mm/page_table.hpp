@@ -200,12 +200,12 @@ class PageTable {
 
   /// From here to the end of the scope all calls owe together: one shootdown. Its settle() pays at once and goes on.
   /// What may not be done meanwhile is said in transaction.hpp, as all of it is.
-  using Edit = detail::Edit<Tree>;
+  using Edit = slat::Edit<Tree>;
   /// Opens a scope, or joins the one that is open.
   [[nodiscard]] Edit edit() { return Edit{tree_}; }
 
   /// Several changes that succeed or fail together: plan() each, then commit() each in the same order.
-  using Transaction = detail::Transaction<PageTable>;
+  using Transaction = slat::Transaction<PageTable>;
 
   // ---- reading back ----
   //
@@ -263,7 +263,7 @@ class PageTable {
  private:
   template <class Table>
   friend class Cursor;
-  friend class detail::Transaction<PageTable>;
+  friend class slat::Transaction<PageTable>;
 
   explicit PageTable(Tree tree) : tree_{std::move(tree)} {}
 

@@ -13,7 +13,7 @@
 #include <slat/mm/planner.hpp>
 #include <slat/mm/result.hpp>
 
-namespace slat::detail {
+namespace slat {
 
 /// From here to the end of the scope all calls owe together: one shootdown. Scopes nest by joining the outermost.
 /// Until it ends, nothing that a call gave up (a table frame, the host memory of an unmapped range, a cleaned page)
@@ -21,6 +21,7 @@ namespace slat::detail {
 template <class Tree>
 class Edit {
  public:
+  /// What PageTable::edit() does.
   explicit Edit(Tree& tree) : tree_{&tree} { ++tree.edits; }
   Edit(const Edit&) = delete;
   Edit& operator=(const Edit&) = delete;
@@ -41,6 +42,7 @@ class Edit {
 template <class Table>
 class Transaction {
  public:
+  /// `table` outlives it.
   explicit Transaction(Table& table) : table_{&table}, scope_{table.tree_} {
     if (!table.tree_.in_hook) table.tree_.begin_call();
   }
@@ -51,7 +53,8 @@ class Transaction {
   /// busy: called from inside the table's own hook.
   Result<> ready() const { return table_->ready(); }
 
-  /// Checks the change and reserves its frames.
+  /// Checks the change and reserves its frames. Errors are those of PageTable's call for it; nothing
+  /// is committed after one.
   template <class Change>
     requires(!std::convertible_to<const Change&, std::span<const Map>>)
   Result<> plan(const Change& change) {
@@ -80,6 +83,7 @@ class Transaction {
   Result<> check(GuestRange range) const { return detail::Planner{table_->tree_}.check_range(range); }
   /// Has `source` paid after this edit's invalidation.
   void owe(Owed& source) { source.join(tree().owed); }
+  /// The one that it is about.
   Table& table() const { return *table_; }
 
  private:
@@ -115,4 +119,4 @@ class Transaction {
   detail::FrameList reserve_;
 };
 
-}  // namespace slat::detail
+}  // namespace slat
