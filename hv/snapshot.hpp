@@ -72,7 +72,7 @@ class Snapshot {
       each_of_now(piece);
       piece(slat::HostPhys{reinterpret_cast<std::uint64_t>(&said_.events)}, event_bytes_);
     };
-    if (!write_core_header([this](auto bytes) { put(bytes); }, elf_machine_, each)) return false;
+    if (!write_core_header([this](std::span<const std::byte> bytes) { put(bytes); }, elf_machine_, each)) return false;
     each_of_now([this](slat::HostPhys at, std::uint64_t bytes) { put(at, bytes); });
     return whole_;
   }
