@@ -140,7 +140,7 @@ std::string ended(const Scheme& scheme, const Explanation& out, const testing::W
 }  // namespace
 
 Explanation explain(HostMemory& memory, const Scheme& scheme, GuestPhys address) {
-  Explanation out{address, {}, {}, {}, {}};
+  Explanation out{address, {}, {}, {}, {}, {}};
   std::optional<HostPhys> missing;
   auto const read = [&](HostPhys where) {
     Entry entry = 0;
@@ -168,6 +168,7 @@ Explanation explain(HostMemory& memory, const Scheme& scheme, GuestPhys address)
                          : refused_root             ? section_of(out.wrong)
                                                     : fault_section(scheme, walk.fault);
     out.verdicts.push_back({"any access", false, why, missing ? "" : section, !missing});
+    out.second = second_walk(out, scheme);
     return out;
   }
   out.host = walk.address;
@@ -175,6 +176,7 @@ Explanation explain(HostMemory& memory, const Scheme& scheme, GuestPhys address)
                                 Access{"a fetch at user level", Prot::x_user},
                                 Access{"a fetch at supervisor level", Prot::x_supervisor}};
   for (auto const& access : accesses) out.verdicts.push_back(judged(scheme, out.steps, access));
+  out.second = second_walk(out, scheme);
   return out;
 }
 

@@ -9,6 +9,7 @@
 
 #include "tools/describe.hpp"
 #include "tools/memory.hpp"
+#include "tools/own_walk.hpp"
 #include "tools/scheme.hpp"
 
 namespace slat::tool {
@@ -37,6 +38,7 @@ struct Explanation {
   std::optional<HostPhys> host;  // where the address goes
   std::string wrong;             // the first rule broken on the way
   std::vector<Verdict> verdicts;
+  SecondWalk second{};
 };
 
 Explanation explain(HostMemory& memory, const Scheme& scheme, GuestPhys address);

@@ -28,7 +28,7 @@ template <class Reader>
 class Gatherer {
  public:
   Gatherer(HostMemory& memory, const Scheme& scheme, const Reader& reader, const Limits& limits)
-      : memory_{memory}, reader_{reader}, shape_{reader.shape()}, limits_{limits}, out_{scheme, {}, {}, {}, 0} {}
+      : memory_{memory}, reader_{reader}, shape_{reader.shape()}, limits_{limits}, out_{scheme, {}, {}, {}, {}, 0} {}
 
   Gathered run() && {
     if (auto const flaw = reader_.root_flaw(out_.scheme.root); flaw.found()) {
@@ -81,6 +81,7 @@ class Gatherer {
 
   void visit(std::size_t index) {
     auto table = out_.tables[index];
+    out_.words.emplace_back();  // tables are visited in order
     entries_.resize(table.entries);
     if (!memory_.read(table.at, std::as_writable_bytes(std::span{entries_}))) {
       add(
@@ -113,6 +114,7 @@ class Gatherer {
     }
     if (joined) judge_sets(table);
     out_.tables[index] = table;
+    out_.words[index] = entries_;
   }
 
   /// Whether the table that the entry leads to will be read.

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "tools/memory.hpp"
+#include "tools/own_walk.hpp"
 #include "tools/scheme.hpp"
 
 namespace slat::tool {
@@ -81,10 +82,12 @@ class Findings {
 
 struct Gathered {
   Scheme scheme;
-  std::vector<Table> tables;  // the root first, then level by level
-  std::vector<Leaf> leaves;   // by guest address
+  std::vector<Table> tables;              // the root first, then level by level
+  std::vector<std::vector<Entry>> words;  // of each table, as they were read; none if the source lacks it
+  std::vector<Leaf> leaves;               // by guest address
   Findings findings;
-  std::uint64_t left_out = 0;  // tables that are pointed to and were not read, whyever
+  std::uint64_t left_out = 0;             // tables that are pointed to and were not read, whyever
+  std::optional<SecondOpinion> second{};  // once judge() has asked for it
 };
 
 struct Limits {

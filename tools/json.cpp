@@ -40,6 +40,15 @@ Json mapping_json(const Mapping& mapping, std::uint64_t bytes) {
           {"contiguous", mapping.contiguous}};
 }
 
+/// What slat's own walker said, if it was asked; `agrees` is null where it could not answer.
+Json opinion_json(const std::optional<SecondOpinion>& second) {
+  if (!second) return {};
+  return {{"agrees", second->not_asked.empty() ? Json(second->differ == 0) : Json{}},
+          {"text", text_of(*second)},
+          {"leaves", second->leaves},
+          {"not_of_slat", second->foreign}};
+}
+
 void write(std::ostream& out, const Json& json) { out << json.dump(2) << '\n'; }
 
 }  // namespace
@@ -137,6 +146,7 @@ void write_check(std::ostream& out, const Gathered& gathered) {
                {"wrong", findings.count(Weight::wrong)},
                {"noted", findings.count(Weight::note)},
                {"counts", findings.counts()},
+               {"second_opinion", opinion_json(gathered.second)},
                {"findings", Json::array()}};
   for (auto const& finding : findings.list())
     json["findings"].push_back({{"weight", finding.weight == Weight::wrong ? "wrong" : "note"},
@@ -159,7 +169,10 @@ void write_explanation(std::ostream& out, const Scheme& scheme, const Explanatio
                {"host", explanation.host ? Json(hex(explanation.host->raw())) : Json{}},
                {"wrong", text_or_null(explanation.wrong)},
                {"steps", Json::array()},
-               {"accesses", Json::array()}};
+               {"accesses", Json::array()},
+               {"second_opinion",
+                {{"agrees", explanation.second.agrees ? Json(*explanation.second.agrees) : Json{}},
+                 {"text", explanation.second.text}}}};
   for (auto const& step : explanation.steps) {
     Json row = {{"level", level_json(scheme, step.level)},
                 {"index", step.index},

@@ -91,6 +91,7 @@ void judge(Gathered& gathered) {
   for (auto const& stretch :
        stretches(runs, [&](auto& leaf) { return executable(leaf) && some(leaf.rights, Prot::w); }))
     add(Weight::note, "write-execute", stretch, [] { return std::string{"memory is writable and executable"}; });
+  gathered.second = second_opinion(gathered, scheme);
 }
 
 Stats stats_of(const Gathered& gathered) {

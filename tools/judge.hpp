@@ -11,7 +11,7 @@ namespace slat::tool {
 
 /// Adds findings: tables that the guest itself can write (it could map anything), device memory that is executable (on
 /// Arm a speculative fetch may reach the device; on x86 none does, and it is a note), and as notes, memory that is
-/// writable and executable.
+/// writable and executable. And asks slat's own walker for a second opinion.
 void judge(Gathered& gathered);
 
 struct Stats {

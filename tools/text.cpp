@@ -112,6 +112,7 @@ void print_check(std::ostream& out, const Gathered& gathered) {
   }
   out << gathered.tables.size() << " tables, " << gathered.leaves.size() << " leaves: " << findings.count(Weight::wrong)
       << " wrong, " << findings.count(Weight::note) << " noted\n";
+  if (gathered.second) out << text_of(*gathered.second) << '\n';
 }
 
 void print_explanation(std::ostream& out, const Scheme& scheme, const Explanation& explanation) {
@@ -143,6 +144,7 @@ void print_explanation(std::ostream& out, const Scheme& scheme, const Explanatio
     if (!verdict.section.empty()) out << "; " << verdict.section;
     out << '\n';
   }
+  out << explanation.second.text << '\n';
 }
 
 }  // namespace slat::tool

@@ -53,7 +53,7 @@ void fill(Guest<Format>& guest) {
 }
 
 /// What is gathered is what the table says of itself; nothing is wrong with it; an address is explained as it is
-/// queried.
+/// queried; slat's own walker agrees.
 template <class Format>
 void expect_same(const Format& format, std::uint64_t granule = 4096) {
   Guest guest{format, granule};
@@ -81,7 +81,12 @@ void expect_same(const Format& format, std::uint64_t granule = 4096) {
     ASSERT_TRUE(explanation.host);
     EXPECT_EQ(*explanation.host, leaf.host_of(leaf.range.last()));
     EXPECT_EQ(explanation.verdicts.at(1).allowed, leaf.attr.allows(Prot::w));
+    EXPECT_EQ(explanation.second.agrees, true) << explanation.second.text;
   });
+  ASSERT_TRUE(gathered.second);
+  EXPECT_EQ(gathered.second->not_asked, "");
+  EXPECT_EQ(gathered.second->leaves, next);
+  EXPECT_EQ(gathered.second->foreign, 0u);
   EXPECT_EQ(next, gathered.leaves.size());
 }
 

@@ -150,6 +150,7 @@ a read is allowed
 a write faults: Permission fault, level 3: S2AP[1] (bit 7) is 0 in the entry at 0x80004010; [arm/a-profile] D8, "Stage 2 data accesses permissions"
 a fetch at user level is allowed
 a fetch at supervisor level is allowed
+slat's own walker agrees: level 3, [0x40002000, 0x40003000) -> 0x100002000, r-x normal
 )");
 }
 
@@ -183,10 +184,10 @@ TEST(DumpTest, BitsThatHardwareIgnoresAreSoftwares) {
   EXPECT_EQ(bits(arm_scheme(HostPhys{0}, 0x8062'3559, 0, {}), ~0ull), "55,56,57,58,59,60,61,62,63");
 }
 
-/// The lines after the last entry.
+/// The lines after the last entry, without slat's own.
 std::string end_of(const std::string& text) {
   auto const last = text.rfind("any access");
-  return last == std::string::npos ? text : text.substr(last);
+  return last == std::string::npos ? text : text.substr(last, text.rfind("slat's own") - last);
 }
 
 TEST(ExplainTest, AFaultIsNamedWithItsReasonAndSection) {
@@ -291,6 +292,9 @@ TEST(JsonTest, EveryVerbIsParsedAgain) {
   EXPECT_EQ(check["wrong"], 1);
   EXPECT_EQ(check["counts"]["A4.1"], 1);
   EXPECT_EQ(check["findings"][0]["entry"], "0x00040001000057ff");
+  EXPECT_EQ(check["second_opinion"]["agrees"], true);
+  EXPECT_EQ(check["second_opinion"]["leaves"], gathered.second->leaves);
+  EXPECT_EQ(check["second_opinion"]["not_of_slat"], gathered.second->foreign);
   auto const tree = json_of([&](auto& out) { write_tree(out, gathered, 4); });
   EXPECT_EQ(tree["tables"].size(), 5u);
   EXPECT_TRUE(tree["tables"][0]["parent"].is_null());
@@ -303,6 +307,7 @@ TEST(JsonTest, EveryVerbIsParsedAgain) {
   EXPECT_EQ(explained["host"], "0x9000004");
   EXPECT_EQ(explained["steps"].size(), 3u);
   EXPECT_EQ(explained["accesses"][2]["allowed"], false);
+  EXPECT_EQ(explained["second_opinion"]["agrees"], true);
 }
 
 std::string difference(const Image& a, const Image& b, const Scheme& scheme, bool marks = false) {
@@ -411,7 +416,8 @@ TEST(CheckTextTest, AFindingSaysRuleRangeEntryAndSection) {
       text_of([&](auto& out) { print_check(out, gathered); }),
       "wrong: A4.1: bits 50:48 are reserved: [0x40005000, 0x40006000), level 3, 0x000400010000577f at 0x80004028; "
       "[arm/a-profile] D8, \"VMSAv8-64 translation table format descriptors\"\n"
-      "5 tables, 4 leaves: 1 wrong, 0 noted\n");
+      "5 tables, 4 leaves: 1 wrong, 0 noted\n"
+      "slat's own walker agrees on 3 of 3 leaves; 2 leaves are not of slat's encoding\n");
 }
 
 }  // namespace
