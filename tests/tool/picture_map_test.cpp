@@ -104,6 +104,16 @@ TEST(MemoryMapTest, EveryAreaAndEveryRunHasItsBox) {
   EXPECT_EQ(with(expect_sound(draw_map(guest.gathered(), told(two))), "data-piece").size(), 3u);
 }
 
+TEST(MemoryMapTest, WhatAnUnlistedAreaMayHaveIsNotCalledOutside) {
+  ArmGuest const guest;
+  auto areas = told(meant());
+  areas.areas->list.pop_back();
+  EXPECT_EQ(quarrels_in(guest.gathered(), areas), digit(Quarrel::outside));
+  areas.areas->left_out = 1;
+  EXPECT_EQ(quarrels_in(guest.gathered(), areas), "");
+  EXPECT_NE(draw_map(guest.gathered(), areas).find("What lies in none of the others is not judged"), std::string::npos);
+}
+
 TEST(MemoryMapTest, WhatDisagreesIsMarkedAndCounted) {
   auto const marked = [](auto change, auto change_areas) {
     ArmGuest guest;

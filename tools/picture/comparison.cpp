@@ -104,7 +104,9 @@ Comparison compare(const Gathered& gathered, const std::optional<Areas>& areas, 
     auto const gap = gap_of(a);
     return gap > std::numeric_limits<std::uint64_t>::max() / times || b.begin - a.last <= gap * times;
   };
-  pieces_of(gathered, out.areas, areas.has_value(), [&](const Piece& piece) {
+  // What lies in none that is known may lie in one that is not.
+  auto const know_all = areas && areas->left_out == 0 && out.overlapping == 0;
+  pieces_of(gathered, out.areas, know_all, [&](const Piece& piece) {
     out.mapped += piece.mapped;
     auto& tally = out.tallies[static_cast<std::size_t>(piece.quarrel)];
     tally.bytes += piece.mapped;

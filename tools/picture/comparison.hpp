@@ -51,7 +51,7 @@ struct Comparison {
   std::array<Tally, quarrels> tallies{};
 };
 
-/// At most `most` pieces, or one for each segment if those are more. Without areas nothing is outside.
+/// At most `most` pieces, or one for each segment if those are more. Unless all areas are known nothing is outside.
 Comparison compare(const Gathered& gathered, const std::optional<Areas>& areas, std::size_t most);
 
 }  // namespace slat::tool

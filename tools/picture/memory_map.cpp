@@ -158,7 +158,9 @@ void summarise(Svg& svg, const Comparison& all, const Told& told) {
     if (all.overlapping != 0)
       words += "; " + std::to_string(all.overlapping) + " of them overlap others and are not drawn";
     if (told.areas->left_out != 0) words += "; for " + std::to_string(told.areas->left_out) + " the list has no room";
-    svg.paragraph(words + ". The tables map " + bytes_text(all.mapped) + ".");
+    words += ". The tables map " + bytes_text(all.mapped) + ".";
+    if (all.overlapping + told.areas->left_out != 0) words += " What lies in none of the others is not judged.";
+    svg.paragraph(words);
   }
   auto agree = true;
   for (std::size_t i = quarrels; --i != 0;) {
