@@ -46,6 +46,7 @@ bool alike(const Piece& a, const Piece& b) {
 void join(Piece& to, const Piece& piece) {
   if (!alike(to, piece)) to.is_mixed = true;
   if (to.host + (piece.begin - to.begin) != piece.host || !piece.is_linear) to.is_linear = false;
+  to.is_in_part = to.is_in_part || piece.is_in_part || to.quarrel != piece.quarrel;
   to.quarrel = std::max(to.quarrel, piece.quarrel);
   to.last = piece.last;
   to.mapped += piece.mapped;

@@ -34,6 +34,7 @@ struct Piece {
   std::uint64_t host = 0;     // of the first mapping
   bool is_linear = true;      // the host's memory is side by side as the guest's is
   bool is_mixed = false;      // `rights` and `type` are the first mapping's, and others differ
+  bool is_in_part = false;    // some of it differs less than `quarrel`, or not at all
   Quarrel quarrel = Quarrel::none;
   Prot rights = Prot::none;
   std::uint8_t type = 0;

@@ -87,7 +87,7 @@ MapBox box_of(const Scheme& scheme, const Piece& piece, const Comparison& all) {
              {},
              false,
              bad};
-  std::string const quarrel{words_of(piece.quarrel)};
+  auto const quarrel = (piece.is_in_part ? "in part " : "") + std::string{words_of(piece.quarrel)};
   out.tooltip = (bad ? quarrel + ": " : "mapped: ") + range(piece.begin, piece.last - piece.begin + 1) + ", " + part +
                 ", " + kind + ", leaves: " + leaves + ", " + host;
   out.data = "data-piece=\"" + hex(piece.begin) + "\"";
@@ -185,9 +185,10 @@ std::string draw_map(const Gathered& gathered, const Told& told) {
   svg.head(headline(gathered.scheme));
   summarise(svg, all, told);
   svg.move_to(svg.y() + 4);
-  svg.legend(
-      "Memory",
-      {{"normal", "normal"}, {"device", "device"}, {"mixed", "several kinds"}, {"bad", "! differs from its area"}});
+  svg.legend("Memory", {{"normal", "normal"},
+                        {"device", "device"},
+                        {"mixed", "several kinds"},
+                        {"bad", told.areas ? "! differs from its area" : "! every access faults"}});
   if (told.areas)
     svg.legend("Areas", {{"normal", "linear: all mapped at once"},
                          {"normal lazy", "lazy: mapped when touched"},
