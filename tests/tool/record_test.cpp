@@ -402,6 +402,10 @@ TEST(EventRingTest, ANumberWhoseLowBitsAre0IsNotTakenForOneThatIsBeingWritten) {
     return events_of(memory, leading_to_it())->list.size();
   };
   EXPECT_EQ(there(8), 7u) << "one is lost, for 0 is no number";
+  auto const before = slot(*ring, 7);
+  slot(*ring, 7) = {.begin = 10, .kind = Event::Kind::fault};
+  EXPECT_EQ(there(0), 7u) << "and is none of a slot that is being written";
+  slot(*ring, 7) = before;
   EXPECT_EQ(there(8), 8u) << "and its slot is not lost with it";
 }
 
