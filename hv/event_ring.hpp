@@ -30,11 +30,13 @@ struct Event {
   };
   static constexpr std::uint8_t failure = 0xff;
 
-  std::uint64_t begin = 0;    // on the ring's clock
-  std::uint32_t ticks = 0;    // how long it took; the most that fits, if longer
-  std::uint32_t number = 0;   // of this event, from 1 on, the low 32 bits; written last, and 0 until then
+  std::uint64_t begin = 0;   // on the ring's clock
+  std::uint32_t ticks = 0;   // how long it took; the most that fits, if longer
+  std::uint32_t number = 0;  // of this event, from 1 on, the low 32 bits; written last, and 0 until then: one for which
+                             // these bits are 0 is lost
   std::uint64_t address = 0;  // guest-physical
-  std::uint32_t pages = 0;    // of 4 KiB: an edit's, from `address` on; a shootdown's in all, 0 for everything
+  std::uint32_t pages = 0;    // of 4 KiB: an edit's, from `address` on; a shootdown's in all, 0 for everything.
+                              // As many as fit, if more
   Kind kind = Kind::none;
   std::uint8_t cpu = 0;
   std::uint8_t outcome = 0;  // `failure`; else of a fault slat::Resolution as a number, of others 0
@@ -59,7 +61,7 @@ struct EventRingHeader {
 static_assert(sizeof(EventRingHeader) == 64 && offsetof(EventRingHeader, count) == 40);
 
 /// Events may be added by all CPUs at once, and read from outside at any time: a slot whose number is not the one that
-/// belongs there is being written.
+/// belongs there is being written, or its event is lost.
 template <std::size_t Capacity>
 class alignas(64) EventRing {
  public:
@@ -74,12 +76,14 @@ class alignas(64) EventRing {
     header_.magic = EventRingHeader::the_magic;
   }
 
-  /// Its number is given here.
+  /// Its number is given here. It is counted and lost where the ring has turned while another CPU wrote the same slot.
   void add(Event event) {
     auto const number = std::atomic_ref{header_.count}.fetch_add(1, std::memory_order_relaxed) + 1;
     auto& slot = events_[(number - 1) % Capacity];
     std::atomic_ref const published{slot.number};
-    published.store(0, std::memory_order_relaxed);
+    if (static_cast<std::uint32_t>(number) == 0) return;
+    // A slot without a number is its first writer's, or that of whoever took the number away: nobody else writes it.
+    if (number > Capacity && published.exchange(0, std::memory_order_acquire) == 0) return;
     std::atomic_thread_fence(std::memory_order_release);
     slot.begin = event.begin;
     slot.ticks = event.ticks;
@@ -93,7 +97,9 @@ class alignas(64) EventRing {
   }
 
   /// How many there were.
-  std::uint64_t count() const { return header_.count; }
+  std::uint64_t count() const {
+    return std::atomic_ref{const_cast<std::uint64_t&>(header_.count)}.load(std::memory_order_relaxed);
+  }
   /// How many bytes of this object hold the first `events`, at most `capacity`, that there were.
   static constexpr std::size_t bytes_for(std::uint64_t events) {
     return sizeof(EventRingHeader) + sizeof(Event) * (events < Capacity ? events : Capacity);

@@ -93,6 +93,11 @@ class GuestMemory {
     Held const held{writer_};
     return areas_.audit(table_);
   }
+  /// Calls look() while nobody changes anything.
+  auto at_rest(auto look) {
+    Held const held{writer_};
+    return look();
+  }
   slat::Result<> clear() {
     auto span = recorder_.begin(Event::Kind::unmap, {slat::GuestPhys{0}, table_.geometry().input_size()});
     Held const held{writer_};

@@ -22,8 +22,8 @@ auto count_leaves(const Table& table) {
 }
 
 /// `instructions` is what the architecture invalidates by.
-template <slat::TextSink Out, class Table, class Source>
-void print_summary(Out& out, const GuestMemory<Table, Source>& memory, const InvalidationCounts& hook,
+template <slat::TextSink Out, class Table, class Source, class Lock>
+void print_summary(Out& out, const GuestMemory<Table, Source, Lock>& memory, const InvalidationCounts& hook,
                    std::string_view instructions) {
   auto const& table = memory.table();
   auto const& geometry = table.geometry();
@@ -58,14 +58,15 @@ void print_summary(Out& out, const GuestMemory<Table, Source>& memory, const Inv
 /// After the guest's end in order: says what happened, and whether all that slat holds about it is in order, to the
 /// last table. `snapshot.take_tables()` is called while all is there, and `take_events()` at the end; either is false
 /// if it failed.
-template <slat::TextSink Out, class Table, class Source>
-bool print_end(Out& out, GuestMemory<Table, Source>& memory, const InvalidationCounts& hook,
+template <slat::TextSink Out, class Table, class Source, class Lock>
+bool print_end(Out& out, GuestMemory<Table, Source, Lock>& memory, const InvalidationCounts& hook,
                std::string_view instructions, auto& snapshot) {
   print(out, "slat: the guest powered off\n");
   print_summary(out, memory, hook, instructions);
   auto const audit = memory.audit();
   print(out, "slat:   audit       ", audit, "\n");
-  bool const taken = snapshot.take_tables();
+  // A CPU that came with a fault before the end may still be at it.
+  bool const taken = memory.at_rest([&] { return snapshot.take_tables(); });
   auto const cleared = memory.clear();
   bool const only_root = cleared && memory.only_root();
   print(out, "slat:   unmapped    ", only_root ? "the root is left and nothing else" : "more than the root is left",

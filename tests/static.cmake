@@ -85,8 +85,9 @@ foreach(file IN LISTS sources)
   static_check(tidy ${file} ${scripts}/tidy ${file})
 endforeach()
 
-# Commands: what they answer to bad arguments.
+# Commands: what they answer to bad arguments, and how they end.
 static_check(commands refusals ${scripts}/commands)
+static_check(commands ends ${scripts}/ends)
 
 # Consumers: the library as other projects get it, running the README's own example; and without an operating system.
 foreach(way IN ITEMS installed pkg-config deb fetched)

@@ -78,12 +78,12 @@ std::optional<Events> events_of(HostMemory& memory, const Scheme& scheme) {
   if (there != 0 && !memory.read(at + sizeof header, std::as_writable_bytes(std::span{out.list})))
     throw Failure{"the ring of events at " + hex(at.raw()) + " is cut off: the source has not all of its " +
                   std::to_string(there) + " events"};
-  // A slot that has another's number is being written.
+  // A slot that has another's number is being written, or was when this event came. 0 is no number.
   auto const first = header.count - there + 1;
   std::erase_if(out.list, [&, i = std::uint64_t{0}](const hv::Event& event) mutable {
     auto const slot = i++;
     auto const number = first + (slot + header.capacity - (first - 1) % header.capacity) % header.capacity;
-    return event.number != static_cast<std::uint32_t>(number) || !makes_sense(event);
+    return event.number == 0 || event.number != static_cast<std::uint32_t>(number) || !makes_sense(event);
   });
   out.lost = header.count - out.list.size();
   std::sort(out.list.begin(), out.list.end(), [](const hv::Event& a, const hv::Event& b) {

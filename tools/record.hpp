@@ -32,7 +32,7 @@ struct Areas {
 
 struct Events {
   std::vector<hv::Event> list;     // by begin, and those that contain others before these
-  std::uint64_t lost = 0;          // overwritten, or being written
+  std::uint64_t lost = 0;          // overwritten, being written, or never written
   std::uint64_t ticks_per_second;  // not 0
 
   /// From the first event on that is there, in nanoseconds.

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cmath>
+#include <limits>
 #include <set>
 #include <string>
 
@@ -33,14 +34,17 @@ Object name_of(const char* what, int cpu, const std::string& name) {
 
 Object arguments_of(const Event& event) {
   Object out;
+  auto const bytes = std::uint64_t{event.pages} << 12;
+  // More do not fit into an event.
+  auto const or_more = event.pages == std::numeric_limits<std::uint32_t>::max();
   if (event.kind == Event::Kind::fault) {
     out["address"] = hex(event.address);
     out["access"] = access_name(event.wanted);
   } else if (event.kind == Event::Kind::shootdown) {
-    out["stale"] = event.pages == 0 ? "everything" : size(std::uint64_t{event.pages} << 12);
+    out["stale"] = event.pages == 0 ? "everything" : or_more ? "16T or more" : size(bytes);
     if (event.pages != 0) out["from"] = hex(event.address);
   } else {
-    out["range"] = range(event.address, std::uint64_t{event.pages} << 12);
+    out["range"] = or_more ? "16T or more from " + hex(event.address) + " on" : range(event.address, bytes);
   }
   out["outcome"] = outcome_name(event);
   out["number"] = event.number;

@@ -104,6 +104,41 @@ TEST(MemoryMapTest, EveryAreaAndEveryRunHasItsBox) {
   EXPECT_EQ(with(expect_sound(draw_map(guest.gathered(), told(two))), "data-piece").size(), 3u);
 }
 
+TEST(MemoryMapTest, WhatAnUnlistedAreaMayHaveIsNotCalledOutside) {
+  ArmGuest const guest;
+  auto areas = told(meant());
+  areas.areas->list.pop_back();
+  EXPECT_EQ(quarrels_in(guest.gathered(), areas), digit(Quarrel::outside));
+  areas.areas->left_out = 1;
+  EXPECT_EQ(quarrels_in(guest.gathered(), areas), "");
+  EXPECT_NE(draw_map(guest.gathered(), areas).find("What lies in none of the others is not judged"), std::string::npos);
+}
+
+TEST(MemoryMapTest, WhatDisagreesInPartIsNotCalledSoInAll) {
+  ArmGuest guest;
+  // Every other page of 256 allows less: more pieces than are drawn.
+  for (std::uint64_t i = 0; i != 256; ++i)
+    guest.image.at(4, i) = (0x1'0000'0000 + 4096 * i) | (i % 2 == 0 ? rwx : read_only);
+  guest.image.at(2, 1) = 0;
+  auto const areas = told(meant());
+  auto const all = compare(guest.gathered(), areas.areas, 40);
+  ASSERT_EQ(all.pieces.size(), 2u) << "and the device";
+  EXPECT_TRUE(all.pieces[1].quarrel == Quarrel::fewer_rights && all.pieces[1].is_in_part);
+  EXPECT_FALSE(all.pieces[0].is_in_part);
+  auto const elements = expect_sound(draw_map(guest.gathered(), areas));
+  auto const pieces = with(elements, "data-quarrel");
+  ASSERT_EQ(pieces.size(), 1u);
+  EXPECT_TRUE(pieces[0]->tooltip.starts_with("in part fewer rights than the area: "));
+}
+
+TEST(MemoryMapTest, TheLegendKnowsOfAreasOnlyWhereThereAreSome) {
+  ArmGuest const guest;
+  EXPECT_NE(draw_map(guest.gathered(), told(meant())).find("! differs from its area"), std::string::npos);
+  auto const text = draw_map(guest.gathered(), {});
+  EXPECT_EQ(text.find("! differs from its area"), std::string::npos);
+  EXPECT_NE(text.find("! every access faults"), std::string::npos);
+}
+
 TEST(MemoryMapTest, WhatDisagreesIsMarkedAndCounted) {
   auto const marked = [](auto change, auto change_areas) {
     ArmGuest guest;

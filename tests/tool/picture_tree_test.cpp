@@ -156,6 +156,23 @@ TEST(HeatMapTest, MarksThatHardwareDoesNotKeepAreNotShown) {
   EXPECT_EQ(cells(expect_sound(text), "mapped"), (std::set<std::uint64_t>{0x4000'0000}));
 }
 
+TEST(HeatMapTest, OnArmAWritablePageWhoseWritesAreNotTrackedIsNotCalledDirty) {
+  Image image{4};
+  image.at(0, 0) = Image::page(1) | 3;
+  image.at(1, 0) = Image::page(2) | 3;
+  constexpr std::uint64_t written = 0x07ff, tracked = 1ull << 51;
+  image.at(2, 0) = 0x1'0000'0000 | written | tracked;
+  image.at(2, 1) = 0x1'0000'1000 | written;
+  image.at(2, 2) = 0x1'0000'2000 | (written & ~0x80ull) | tracked;
+  auto memory = image.memory();
+  constexpr auto marks = 3ull << 21;  // VTCR_EL2.HA, HD
+  auto const text = draw_heat(gather(memory, arm_scheme(HostPhys{Image::page(0)}, 0x8005'3559 | marks, 0, {})), {});
+  auto const elements = expect_sound(text);
+  EXPECT_NE(text.find("Writes to 4 KiB leave no mark"), text.npos);
+  EXPECT_EQ(cells(elements, "dirty"), (std::set<std::uint64_t>{0}));
+  EXPECT_EQ(cells(elements, "accessed"), (std::set<std::uint64_t>{0x1000, 0x2000}));
+}
+
 TEST(HeatMapTest, APageHasTheColourOfItsFirstFault) {
   NptGuest guest;
   guest.image.at(3, 0) = guest.image.at(3, 1) = 0;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstring>
 #include <memory>
 #include <sstream>
@@ -20,6 +21,7 @@
 
 #include "hv/guest_memory.hpp"
 #include "hv/snapshot.hpp"
+#include "hv/summary.hpp"
 
 #include "tests/tool/images.hpp"
 #include "tests/unit/formats.hpp"
@@ -163,6 +165,41 @@ TEST(SnapshotTest, HoldsAreasTablesAndEventsToTheVeryEnd) {
   EXPECT_GE(shootdown.pages, 2_MiB / 4_KiB + 2);
   auto const& fault = events->list[3];
   EXPECT_TRUE(fault.address == 0x4000'0000 && fault.wanted == static_cast<std::uint8_t>(Prot::w));
+}
+
+/// Tells whether it is held.
+struct SeenLock {
+  static inline bool is_held = false;
+  struct Held {
+    explicit Held(SeenLock&) { is_held = true; }
+    ~Held() { is_held = false; }
+    Held(const Held&) = delete;
+    Held& operator=(const Held&) = delete;
+  };
+};
+
+TEST(SnapshotTest, NoOtherCpuChangesTablesMeanwhile) {
+  std::unique_ptr<std::byte, decltype(&std::free)> const bytes{
+      static_cast<std::byte*>(std::aligned_alloc(1 << 20, 1 << 20)), &std::free};
+  FramePool frames{{bytes.get(), 1 << 20}, HostPhys{reinterpret_cast<std::uint64_t>(bytes.get())}};
+  FramePool page_frames{{}, 0x0_hpa};
+  Source pages{page_frames, 4_KiB, 4_KiB};
+  hv::GuestMemory<HvTable, Source, SeenLock> memory{
+      *HvTable::create(*x86_64::Npt::create({.pa_bits = 48, .nested_paging = true, .no_execute = true}, {}), frames,
+                       {NoHook{}, hv::Recorder{}}),
+      frames, pages};
+  struct {
+    bool was_held = false;
+    bool take_tables() {
+      was_held = SeenLock::is_held;
+      return true;
+    }
+    static bool take_events() { return true; }
+  } snapshot;
+  hv::InvalidationCounts counts;
+  auto out = [](std::string_view) {};
+  EXPECT_TRUE(hv::print_end(out, memory, counts, "", snapshot));
+  EXPECT_TRUE(snapshot.was_held) << "a CPU that came with a fault before the end may still be at it";
 }
 
 TEST(SnapshotTest, WhatCannotBeWrittenIsSaid) {
@@ -311,6 +348,67 @@ TEST(EventRingTest, EventsOfAllCpusAreKept) {
   for (std::uint64_t i = 0; i != cpus * each; ++i) ASSERT_EQ(events.list[i].address, i);
 }
 
+TEST(EventRingTest, NobodyWritesASlotThatAnotherCpuWrites) {
+  // One slot: whoever adds an event laps all others. Each event is alike in all its fields.
+  auto ring = std::make_unique<hv::EventRing<1>>();
+  ring->open(1000);
+  auto& only = slot(*ring, 0);
+  auto const load = [](auto& field) { return std::atomic_ref{field}.load(std::memory_order_relaxed); };
+  std::atomic<int> writers = 4;
+  std::uint64_t torn = 0;
+  {
+    std::vector<std::jthread> threads;
+    for (std::uint32_t cpu = 0; cpu != 4; ++cpu)
+      threads.emplace_back([&ring, &writers, cpu] {
+        for (std::uint32_t i = 0; i != 200'000; ++i) {
+          auto const value = 4 * i + cpu;
+          ring->add({.begin = value, .ticks = value, .address = value, .pages = value, .kind = Event::Kind::fault});
+        }
+        --writers;
+      });
+    while (writers.load() != 0) {
+      auto const number = std::atomic_ref{only.number}.load(std::memory_order_acquire);
+      auto const begin = load(only.begin), address = load(only.address);
+      auto const length = load(only.ticks), pages = load(only.pages);
+      std::atomic_thread_fence(std::memory_order_acquire);
+      if (number == 0 || number != load(only.number)) continue;
+      torn += begin != address || begin != length || begin != pages;
+    }
+  }
+  EXPECT_EQ(torn, 0u);
+  EXPECT_EQ(ring->count(), 800'000u) << "also those that found the slot taken";
+  // One that has been overtaken in the middle of it.
+  auto const turned = ring_of<8>(8);
+  auto& taken = slot(*turned, 0);
+  taken.number = 0;
+  auto const before = taken;
+  turned->add({.begin = 90, .address = 9, .kind = Event::Kind::fault});
+  EXPECT_EQ(std::memcmp(&taken, &before, sizeof before), 0);
+  EXPECT_EQ(turned->count(), 9u);
+  taken.number = 1;  // now it has ended
+  for (std::uint64_t i = 10; i != 18; ++i) turned->add({.begin = 10 * i, .address = i, .kind = Event::Kind::fault});
+  EXPECT_EQ(taken.number, 17u);
+}
+
+TEST(EventRingTest, ANumberWhoseLowBitsAre0IsNotTakenForOneThatIsBeingWritten) {
+  auto const ring = std::make_unique<hv::EventRing<8>>();
+  ring->open(1000);
+  auto const count = (std::uint64_t{1} << 32) - 8;
+  std::memcpy(reinterpret_cast<std::byte*>(ring.get()) + offsetof(hv::EventRingHeader, count), &count, sizeof count);
+  for (std::size_t i = 0; i != 8; ++i) slot(*ring, i).number = static_cast<std::uint32_t>(count - 7 + i);
+  auto const there = [&](std::uint64_t more) {
+    for (std::uint64_t i = 0; i != more; ++i) ring->add({.begin = 10, .kind = Event::Kind::fault});
+    auto memory = memory_with(*ring);
+    return events_of(memory, leading_to_it())->list.size();
+  };
+  EXPECT_EQ(there(8), 7u) << "one is lost, for 0 is no number";
+  auto const before = slot(*ring, 7);
+  slot(*ring, 7) = {.begin = 10, .kind = Event::Kind::fault};
+  EXPECT_EQ(there(0), 7u) << "and is none of a slot that is being written";
+  slot(*ring, 7) = before;
+  EXPECT_EQ(there(8), 8u) << "and its slot is not lost with it";
+}
+
 TEST(EventRingTest, ASlotThatIsBeingWrittenIsLeftOut) {
   auto const left = [](auto spoil) {
     auto const ring = ring_of<8>(11);  // events 9, 10, 11, 4, 5, 6, 7, 8
@@ -355,6 +453,18 @@ TEST(EventRingTest, ARingThatCannotBeIsRefused) {
 }
 
 // ---- the trace ------------------------------------------------------------------------------------------------------
+
+TEST(TraceTest, ARangeOfMorePagesThanAnEventHoldsIsNotCalledShorter) {
+  auto ring = std::make_unique<hv::EventRing<8>>();
+  ring->open(1000);
+  ring->add({.begin = 1, .pages = 0xffff'ffff, .kind = Event::Kind::unmap});
+  ring->add({.begin = 2, .pages = 0xffff'ffff, .kind = Event::Kind::shootdown});
+  auto memory = memory_with(*ring);
+  std::ostringstream out;
+  write_trace(out, leading_to_it(), *events_of(memory, leading_to_it()));
+  EXPECT_NE(out.str().find("\"range\":\"16T or more from 0x0 on\""), std::string::npos) << out.str();
+  EXPECT_NE(out.str().find("\"stale\":\"16T or more\""), std::string::npos) << out.str();
+}
 
 TEST(TraceTest, IsWhatPerfettoReadsAndWhatLayWithinAnotherStillDoes) {
   auto ring = std::make_unique<hv::EventRing<8>>();

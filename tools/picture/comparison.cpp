@@ -46,6 +46,7 @@ bool alike(const Piece& a, const Piece& b) {
 void join(Piece& to, const Piece& piece) {
   if (!alike(to, piece)) to.is_mixed = true;
   if (to.host + (piece.begin - to.begin) != piece.host || !piece.is_linear) to.is_linear = false;
+  to.is_in_part = to.is_in_part || piece.is_in_part || to.quarrel != piece.quarrel;
   to.quarrel = std::max(to.quarrel, piece.quarrel);
   to.last = piece.last;
   to.mapped += piece.mapped;
@@ -104,7 +105,9 @@ Comparison compare(const Gathered& gathered, const std::optional<Areas>& areas, 
     auto const gap = gap_of(a);
     return gap > std::numeric_limits<std::uint64_t>::max() / times || b.begin - a.last <= gap * times;
   };
-  pieces_of(gathered, out.areas, areas.has_value(), [&](const Piece& piece) {
+  // What lies in none that is known may lie in one that is not.
+  auto const know_all = areas && areas->left_out == 0 && out.overlapping == 0;
+  pieces_of(gathered, out.areas, know_all, [&](const Piece& piece) {
     out.mapped += piece.mapped;
     auto& tally = out.tallies[static_cast<std::size_t>(piece.quarrel)];
     tally.bytes += piece.mapped;

@@ -34,6 +34,7 @@ struct Piece {
   std::uint64_t host = 0;     // of the first mapping
   bool is_linear = true;      // the host's memory is side by side as the guest's is
   bool is_mixed = false;      // `rights` and `type` are the first mapping's, and others differ
+  bool is_in_part = false;    // some of it differs less than `quarrel`, or not at all
   Quarrel quarrel = Quarrel::none;
   Prot rights = Prot::none;
   std::uint8_t type = 0;
@@ -51,7 +52,7 @@ struct Comparison {
   std::array<Tally, quarrels> tallies{};
 };
 
-/// At most `most` pieces, or one for each segment if those are more. Without areas nothing is outside.
+/// At most `most` pieces, or one for each segment if those are more. Unless all areas are known nothing is outside.
 Comparison compare(const Gathered& gathered, const std::optional<Areas>& areas, std::size_t most);
 
 }  // namespace slat::tool

@@ -67,6 +67,8 @@ class HeatMap {
                     " of memory, of " + bytes_text(left_out_bytes_) + ", not shown: these are the largest.");
     if (!marks_accessed_) svg.paragraph("This hardware, as it is set up, marks no page as accessed.");
     if (!marks_dirty_) svg.paragraph("This hardware, as it is set up, marks no page as dirty.");
+    if (untracked_ != 0)
+      svg.paragraph("Writes to " + bytes_text(untracked_) + " leave no mark: whether these are dirty is not known.");
     say_events(svg, told);
     svg.move_to(svg.y() + 4);
     std::vector<Svg::Sign> marks{{"frame", "not mapped"}, {"mapped", "mapped"}};
@@ -98,6 +100,12 @@ class HeatMap {
 
   /// A device of a gigabyte would leave no room for RAM, and its pages mean nothing here.
   bool is_ram(const Leaf& leaf) const { return leaf.valid() && !is_device(gathered_.scheme, leaf.decoded.type); }
+
+  /// Whether hardware marks a write: on Arm, a leaf with DBM, or one that allows none.
+  bool is_tracked(const Leaf& leaf) const {
+    constexpr unsigned dbm = 51;
+    return gathered_.scheme.family() != testing::Family::arm || !leaf.decoded.is_dirty || testing::bit(leaf.entry, dbm);
+  }
 
   void find_stretches(const Told& told) {
     std::vector<Stretch> all;
@@ -157,6 +165,8 @@ class HeatMap {
     for (auto const& leaf : gathered_.leaves) {
       if (!is_ram(leaf)) continue;
       auto last = leaf.range.last().raw();
+      auto const tracked = is_tracked(leaf);
+      if (marks_dirty_ && !tracked) untracked_ += leaf.range.size;
       auto* const stretch = stretch_at(leaf.range.begin.raw());
       if (stretch == nullptr) continue;
       last = std::min(last, stretch->last);
@@ -166,7 +176,7 @@ class HeatMap {
         auto const bytes = end - at + 1;
         cell.mapped += bytes;
         if (marks_accessed_ && leaf.decoded.is_accessed) cell.accessed += bytes;
-        if (marks_dirty_ && leaf.decoded.is_dirty) cell.dirty += bytes;
+        if (marks_dirty_ && tracked && leaf.decoded.is_dirty) cell.dirty += bytes;
         if (end == last) break;
         at = end + 1;
       }
@@ -272,7 +282,8 @@ class HeatMap {
   bool marks_accessed_, marks_dirty_;
   std::vector<Stretch> stretches_;
   std::uint64_t cell_ = 0, left_out_ = 0, left_out_bytes_ = 0, faults_ = 0;
-  std::vector<double> bounds_;  // of the bins of time, the last time in each
+  std::uint64_t untracked_ = 0;  // bytes
+  std::vector<double> bounds_;   // of the bins of time, the last time in each
 };
 
 }  // namespace

@@ -87,7 +87,7 @@ MapBox box_of(const Scheme& scheme, const Piece& piece, const Comparison& all) {
              {},
              false,
              bad};
-  std::string const quarrel{words_of(piece.quarrel)};
+  auto const quarrel = (piece.is_in_part ? "in part " : "") + std::string{words_of(piece.quarrel)};
   out.tooltip = (bad ? quarrel + ": " : "mapped: ") + range(piece.begin, piece.last - piece.begin + 1) + ", " + part +
                 ", " + kind + ", leaves: " + leaves + ", " + host;
   out.data = "data-piece=\"" + hex(piece.begin) + "\"";
@@ -158,7 +158,9 @@ void summarise(Svg& svg, const Comparison& all, const Told& told) {
     if (all.overlapping != 0)
       words += "; " + std::to_string(all.overlapping) + " of them overlap others and are not drawn";
     if (told.areas->left_out != 0) words += "; for " + std::to_string(told.areas->left_out) + " the list has no room";
-    svg.paragraph(words + ". The tables map " + bytes_text(all.mapped) + ".");
+    words += ". The tables map " + bytes_text(all.mapped) + ".";
+    if (all.overlapping + told.areas->left_out != 0) words += " What lies in none of the others is not judged.";
+    svg.paragraph(words);
   }
   auto agree = true;
   for (std::size_t i = quarrels; --i != 0;) {
@@ -183,9 +185,10 @@ std::string draw_map(const Gathered& gathered, const Told& told) {
   svg.head(headline(gathered.scheme));
   summarise(svg, all, told);
   svg.move_to(svg.y() + 4);
-  svg.legend(
-      "Memory",
-      {{"normal", "normal"}, {"device", "device"}, {"mixed", "several kinds"}, {"bad", "! differs from its area"}});
+  svg.legend("Memory", {{"normal", "normal"},
+                        {"device", "device"},
+                        {"mixed", "several kinds"},
+                        {"bad", told.areas ? "! differs from its area" : "! every access faults"}});
   if (told.areas)
     svg.legend("Areas", {{"normal", "linear: all mapped at once"},
                          {"normal lazy", "lazy: mapped when touched"},
