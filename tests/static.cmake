@@ -81,6 +81,12 @@ foreach(file IN LISTS headers sources)
 endforeach()
 # Headers are linted where they are used.
 list(FILTER sources EXCLUDE REGEX "hpp$|^tests/compile_fail/|^tests/freestanding/hosted.cpp")
+# The inspector's are built as one source, and so looked at: most of the time would go into headers that all include.
+set(inspector ${sources})
+list(FILTER inspector INCLUDE REGEX "^tools/")
+list(FILTER inspector EXCLUDE REGEX "^tools/main.cpp")
+list(REMOVE_ITEM sources ${inspector})
+static_check(tidy tools ${scripts}/tidy ${inspector})
 foreach(file IN LISTS sources)
   static_check(tidy ${file} ${scripts}/tidy ${file})
 endforeach()
