@@ -317,13 +317,7 @@ void survive(const Scheme& scheme, unsigned rounds) {
   std::uint64_t tables = 0;
   for (unsigned round = 0; round != rounds; ++round) {
     Image image{pages};
-    for (auto& word : image.words()) {
-      word = random();
-      // Half of them lead somewhere, so that there is a tree at all; some have nothing reserved in them.
-      if (random() % 2 == 0) word = (word & ~0x000f'ffff'ffff'f000ull) | Image::page(random() % (pages + 1));
-      if (random() % 4 == 0) word &= 0x000f'ffff'ffff'f067;
-      if (random() % 8 == 0) word = 0;
-    }
+    image.scramble(random);
     auto memory = image.memory();
     auto gathered = gather(memory, scheme, {.tables = 64});
     judge(gathered);

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <memory>
+#include <random>
 #include <span>
 #include <string>
 #include <vector>
@@ -47,6 +48,16 @@ class Image {
   static constexpr std::uint64_t page(std::size_t n) { return base + 4096 * n; }
   Entry& at(std::size_t page, std::size_t index) { return words_[page * 512 + index]; }
   std::span<Entry> words() { return words_; }
+  /// Garbage. Half of it leads somewhere, so that there is a tree at all; some has nothing reserved in it.
+  void scramble(std::mt19937_64& random) {
+    auto const pages = words_.size() / 512;
+    for (auto& word : words_) {
+      word = random();
+      if (random() % 2 == 0) word = (word & ~0x000f'ffff'ffff'f000ull) | page(random() % (pages + 1));
+      if (random() % 4 == 0) word &= 0x000f'ffff'ffff'f067;
+      if (random() % 8 == 0) word = 0;
+    }
+  }
 
   tool::HostMemory memory() const {
     File const file{std::as_bytes(std::span{words_})};

@@ -250,12 +250,7 @@ TEST(PictureLimitTest, GarbageIsDrawn) {
     std::size_t leaves = 0;
     for (unsigned round = 0; round != 12; ++round) {
       Image image{pages};
-      for (auto& word : image.words()) {
-        word = random();
-        if (random() % 2 == 0) word = (word & ~0x000f'ffff'ffff'f000ull) | Image::page(random() % (pages + 1));
-        if (random() % 4 == 0) word &= 0x000f'ffff'ffff'f067;
-        if (random() % 8 == 0) word = 0;
-      }
+      image.scramble(random);
       auto memory = image.memory();
       auto gathered = gather(memory, scheme, {.tables = 64});
       judge(gathered);
