@@ -1,6 +1,6 @@
-# One executable for each tests/unit/x_test.cpp, one test for each of its cases. GoogleTest is built from Debian's
-# sources with this tree's own compiler and flags: so the same file serves the sanitizers and the cross compiler.
-include(GoogleTest)
+# One executable for each tests/unit/x_test.cpp. Its cases run in four processes: one for each of four thousand cases
+# costs more than most of them. GoogleTest is built from Debian's sources with this tree's own compiler and flags: so the
+# same file serves the sanitizers and the cross compiler.
 set(GOOGLETEST_SOURCE_DIR /usr/src/googletest CACHE PATH "Sources of GoogleTest")
 set(BUILD_GMOCK OFF CACHE BOOL "")
 set(INSTALL_GTEST OFF CACHE BOOL "")
@@ -13,7 +13,7 @@ target_compile_options(unit_test INTERFACE -Wall -Wextra -Wconversion -Wshadow -
 
 set(SLAT_UNIT_TESTS "*" CACHE STRING "Which files of tests/unit, as a pattern without the suffix")
 set(SLAT_UNIT_EXCEPT "" CACHE STRING "And which of these not, as a regular expression")
-set(SLAT_UNIT_OPTIMISED "" CACHE STRING "Which of them to build with -O1 whatever the flags say, as a regular expression")
+set(SLAT_UNIT_OPTIMISED "" CACHE STRING "Which of them to build with -Og whatever the flags say, as a regular expression")
 file(GLOB sources CONFIGURE_DEPENDS unit/${SLAT_UNIT_TESTS}.cpp)
 foreach(source IN LISTS sources)
   cmake_path(GET source STEM name)
@@ -24,15 +24,18 @@ foreach(source IN LISTS sources)
   target_link_libraries(${name} PRIVATE unit_test)
   # Parsing GoogleTest takes longer than most of these files: once is enough.
   if(SLAT_UNIT_OPTIMISED AND name MATCHES "${SLAT_UNIT_OPTIMISED}")
-    target_compile_options(${name} PRIVATE -O1)
+    target_compile_options(${name} PRIVATE -Og)
   elseif(NOT precompiled)
     target_precompile_headers(${name} PRIVATE <gtest/gtest.h>)
     set(precompiled ${name})
   else()
     target_precompile_headers(${name} REUSE_FROM ${precompiled})
   endif()
-  gtest_discover_tests(${name} TEST_PREFIX ${name}: DISCOVERY_TIMEOUT 60 PROPERTIES LABELS unit TIMEOUT 300
-                       ENVIRONMENT LLVM_PROFILE_FILE=${PROJECT_BINARY_DIR}/profiles/${name}.%m)
+  foreach(shard RANGE 3)
+    add_test(NAME ${name}:${shard} COMMAND ${name})
+    set_tests_properties(${name}:${shard} PROPERTIES LABELS unit TIMEOUT 600 ENVIRONMENT
+      "GTEST_TOTAL_SHARDS=4;GTEST_SHARD_INDEX=${shard};LLVM_PROFILE_FILE=${PROJECT_BINARY_DIR}/profiles/${name}.%m")
+  endforeach()
 endforeach()
 
 # What all of these execute of mm/ and arch/, where the compiler counts it; and that too little of it is a failure.
