@@ -38,38 +38,53 @@ class Cursor {
 
   /// already_mapped over anything present.
   [[gnu::always_inline]] Result<> map(HostPhys to, const Attr& attr) {
-    if (goes_on(Verb::map) && leaf_.know(to, attr) && load() == 0) [[likely]] {
-      store(leaf_.leaf(to));
-      return {};
-    }
-    return one(Map{page(), to, attr});
+    Entry* const slot = run_.slot;
+    if (!goes_on({Verb::map, attr}) || !leaf_.fits(to) || tree().load(slot) != 0) [[unlikely]]
+      return one(Map{page(), to, attr});
+    store(slot, leaf_.leaf(to));
+    return {};
   }
   /// A hole is skipped.
   [[gnu::always_inline]] Result<> unmap() {
-    if (goes_on(Verb::unmap) && tree().format.kind(0, load()) == Kind::leaf) [[likely]] {
-      store(0);
-      return {};
-    }
-    return one(Unmap{page()});
+    Entry* const slot = run_.slot;
+    if (!goes_on({Verb::unmap, {}}) || tree().format.kind(0, tree().load(slot)) != Kind::leaf) [[unlikely]]
+      return one(Unmap{page()});
+    store(slot, 0);
+    return {};
   }
   /// A hole is skipped.
   [[gnu::always_inline]] Result<> protect(const Attr& attr) {
-    if (goes_on(Verb::protect) && attr.bits() == attr_) [[likely]]
-      if (Entry const e = load(); recast_.alike(e) && recast(e)) [[likely]]
+    Entry* const slot = run_.slot;
+    if (goes_on({Verb::protect, attr})) [[likely]]
+      if (Entry const e = tree().load(slot); recast_.alike(e) && recast(slot, e)) [[likely]]
         return {};
     return one(Protect{page(), attr});
   }
 
  private:
-  enum class Verb : std::uint8_t { map, unmap, protect };
+  enum class Verb : std::uint8_t { none, map, unmap, protect };
+
+  /// What the pages of a run get: a number that is quick to compare.
+  class Purpose {
+   public:
+    constexpr Purpose() = default;
+    constexpr Purpose(Verb verb, const Attr& attr) : bits_{std::uint64_t{attr.bits()} << 8 | std::uint64_t(verb)} {}
+    friend constexpr bool operator==(Purpose, Purpose) = default;
+
+   private:
+    std::uint64_t bits_ = 0;  // no verb's
+  };
 
   auto& tree() const { return table_.tree_; }
   Geometry geometry() const { return table_.geometry(); }
   GuestRange page() const { return {at(), geometry().page_size()}; }
 
-  bool goes_on(Verb verb) const { return run_.slot != run_.end && verb_ == verb; }
-  Entry load() const { return tree().load(run_.slot); }
-  void store(Entry next) { tree().store(run_.slot++, next); }
+  bool goes_on(Purpose purpose) const { return run_.slot != run_.end && purpose_ == purpose; }
+  /// At run_.slot, in a register: the next call waits for it.
+  void store(Entry* slot, Entry next) {
+    run_.slot = slot + 1;
+    tree().store(slot, next);
+  }
 
   /// The page by a call of its own; then those after it may be a run.
   template <class Change>
@@ -89,7 +104,7 @@ class Cursor {
     if (tree().stale.overlaps(geometry().slot(next.begin, 1))) return;
     leaf_ = leaf;
     next.gain = 1;
-    start(next, Verb::map);
+    start(next, {Verb::map, like.attr});
   }
   void open(const Unmap&) {
     detail::Run next;
@@ -99,7 +114,7 @@ class Cursor {
     if (others < static_cast<std::uint64_t>(next.end - next.slot)) next.end = next.slot + others;
     next.gain = -1;
     next.debt = detail::Debt::all;
-    start(next, Verb::unmap);
+    start(next, {Verb::unmap, {}});
   }
   void open(const Protect& like) {
     detail::Run next;
@@ -108,23 +123,22 @@ class Cursor {
     if (e == 0 || !recast_.find(tree().format, 0, e, like.attr)) return;
     next.stores = recast_.change() != 0;
     next.debt = recast_.debt();
-    attr_ = like.attr.bits();
     plain_ = next.stores && tree().format.hardware_age() == Age{};
-    start(next, Verb::protect);
+    start(next, {Verb::protect, like.attr});
   }
   bool find(detail::Run& run) { return table_.page().find(page(), run); }
-  void start(const detail::Run& run, Verb verb) {
+  void start(const detail::Run& run, Purpose purpose) {
     run_ = run;
-    verb_ = verb;
+    purpose_ = purpose;
     tree().open_run(run_);
   }
-  [[gnu::always_inline]] bool recast(Entry e) {
+  [[gnu::always_inline]] bool recast(Entry* slot, Entry e) {
     if (plain_) [[likely]] {
-      store(e ^ recast_.change());
+      store(slot, e ^ recast_.change());
       return true;
     }
-    if (run_.stores && !tree().store_recast(run_.slot, e, e ^ recast_.change())) return false;
-    ++run_.slot;
+    if (run_.stores && !tree().store_recast(slot, e, e ^ recast_.change())) return false;
+    run_.slot = slot + 1;
     return true;
   }
 
@@ -135,11 +149,10 @@ class Cursor {
   Table& table_;
   typename Table::Edit edit_;
   detail::Run run_;
-  Verb verb_ = Verb::map;
+  Purpose purpose_;
   detail::Attributes<Format> leaf_;
   detail::Recast<Format> recast_;
-  std::uint32_t attr_ = 0;  // that recast_ is about
-  bool plain_ = false;      // a store does: hardware does not write beside us
+  bool plain_ = false;  // a store does: hardware does not write beside us
 };
 
 }  // namespace slat
