@@ -125,27 +125,30 @@ class AreaTree : protected AreaShape<Area, Nodes> {
       leaf = other;
       i = place;
     };
-    auto* const parent = leaf->parent;
     unsigned const at = leaf->place;
-    auto* const left = at == 0 ? nullptr : static_cast<Leaf*>(parent->child[at - 1]);
-    auto* const right =
-        parent == nullptr || at + 1 == parent->count ? nullptr : static_cast<Leaf*>(parent->child[at + 1]);
-    if (left != nullptr && left->count != area_fanout) {
+    auto const sibling = [parent = leaf->parent](unsigned place) {
+      return parent == nullptr || place >= parent->count ? nullptr : static_cast<Leaf*>(parent->child[place]);
+    };
+    auto const has_room = [](const Leaf* other) { return other != nullptr && other->count != area_fanout; };
+    auto* const left = sibling(at - 1);
+    auto* const right = sibling(at + 1);
+    if (!has_room(left) && !has_room(right)) {
+      // Full neighbours pass on what the next one has room for: the fuller leaves are, the fewer there are.
+      if (auto* const far_left = sibling(at - 2); has_room(far_left))
+        move_left(left, far_left);
+      else if (auto* const far_right = sibling(at + 2); has_room(far_right))
+        move_right(right, far_right);
+    }
+    if (has_room(left)) {
       if (i == 0) return go_to(left, left->count);
-      auto const moved = (area_fanout - left->count + 1) / 2;
-      left->append_from(*leaf, moved);
-      parent->set_span(at - 1, left->span());
-      this->refresh(leaf);
+      auto const moved = move_left(leaf, left);
       if (i < moved)
         go_to(left, i + left->count - moved);
       else
         i -= moved;
-    } else if (right != nullptr && right->count != area_fanout) {
+    } else if (has_room(right)) {
       if (i == area_fanout) return go_to(right, 0);
-      auto const moved = (area_fanout - right->count + 1) / 2;
-      right->prepend_from(*leaf, moved);
-      parent->set_span(at + 1, right->span());
-      this->refresh(leaf);
+      move_right(leaf, right);
       go_behind(leaf, i, right);
     } else {
       auto* const next = this->template make<Leaf>();
@@ -155,6 +158,20 @@ class AreaTree : protected AreaShape<Area, Nodes> {
       this->refresh(next->parent);
       go_behind(leaf, i, next);
     }
+  }
+  /// Moves areas of a full leaf to the one before it, as many as leave both with as much room. Returns how many.
+  unsigned move_left(Leaf* leaf, Leaf* left) {
+    auto const moved = (area_fanout - left->count + 1) / 2;
+    left->append_from(*leaf, moved);
+    leaf->parent->set_span(left->place, left->span());
+    this->refresh(leaf);
+    return moved;
+  }
+  /// The same to the one behind it.
+  void move_right(Leaf* leaf, Leaf* right) {
+    right->prepend_from(*leaf, (area_fanout - right->count + 1) / 2);
+    leaf->parent->set_span(right->place, right->span());
+    this->refresh(leaf);
   }
   static void go_behind(Leaf*& leaf, unsigned& i, Leaf* next) {
     if (i <= leaf->count) return;
