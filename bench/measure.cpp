@@ -22,6 +22,7 @@
 #include "duel.hpp"
 #include "judged_rows.hpp"
 #include "report.hpp"
+#include "shortfalls.hpp"
 
 namespace {
 
@@ -124,6 +125,18 @@ class Lines : public benchmark::BenchmarkReporter {
   std::size_t next_ = 0;
 };
 
+/// What the rows that missed a target have in common, a line for each reason.
+void print_shortfalls(const std::vector<Finding>& findings) {
+  std::string_view last;
+  for (auto const& finding : findings) {
+    if (!finding.verdict().starts_with("not")) continue;
+    auto const& [rows, why] = shortfall_of(finding.entry.title);
+    if (why == last) continue;
+    last = why;
+    std::printf("%.*s: %.*s\n", static_cast<int>(rows.size()), rows.data(), static_cast<int>(why.size()), why.data());
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -178,4 +191,5 @@ int main(int argc, char** argv) {
   auto const all = std::count_if(findings.begin(), findings.end(), [](auto& f) { return f.has_target(); });
   std::printf("\n%s, %s\n%d of %d rows met their target, %d did not\n", json.c_str(), picture.c_str(),
               static_cast<int>(met), static_cast<int>(all), static_cast<int>(all - met));
+  print_shortfalls(findings);
 }
