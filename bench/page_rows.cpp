@@ -25,19 +25,23 @@ class SinglePages : public GuestRow<> {
 
   void subject() override {
     auto& table = guest_.table();
-    for (auto const number : numbers_) {
-      auto const page = Guest<Ept>::page(number);
-      switch (call_) {
-        case Call::map: must(table.map(page, Guest<Ept>::host(page, 4_KiB), rwx)); break;
-        case Call::unmap: must(table.unmap(page)); break;
-        case Call::protect: must(table.protect(page, rx)); break;
-      }
+    switch (call_) {
+      case Call::map:
+        return on_each([&](GuestRange page) { return table.map(page, Guest<Ept>::host(page, 4_KiB), rwx); });
+      case Call::unmap: return on_each([&](GuestRange page) { return table.unmap(page); });
+      case Call::protect: return on_each([&](GuestRange page) { return table.protect(page, rx); });
     }
   }
 
  protected:
   Call call_;
   std::vector<std::uint32_t> numbers_;
+
+ private:
+  template <class Act>
+  void on_each(Act act) {
+    for (auto const number : numbers_) must(act(Guest<Ept>::page(number)));
+  }
 };
 
 // G6: every page of a GiB once, in random order, so that the first calls build the tables or the last ones free them.

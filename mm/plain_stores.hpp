@@ -42,7 +42,7 @@ class PlainStores : public Ledger<F, Frames, Hook> {
   void nothing_is_near() { near.at = near.above_at = Near::nowhere; }
 
   /// From nothing to a leaf, in a live table, where the edit owes nothing yet.
-  void give(const Slot& slot, Entry leaf) {
+  [[gnu::always_inline]] void give(const Slot& slot, Entry leaf) {
     Live::store(*frames, slot.entry, leaf);
     ++word(slot.table);
     if (edits != 0) [[unlikely]]
