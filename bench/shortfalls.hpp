@@ -16,6 +16,7 @@ struct Shortfall {
 
 inline constexpr Shortfall shortfalls[] = {
     {"G5", "each leaf is compared, in all but its address, with one of which it is known what it owes"},
+    {"G6 map", "calls wait for the lines of memory of the entries that they look at; on the line"},
     {"G8 unmap", "a call waits for the lines of two entries, of a table's count and of the frame that it gives back"},
     {"G11", "the answer is a whole leaf, with rights, type and age, and a level's masks are what the format says"},
     {"G15", "areas lie in order, 16 to a leaf that is in no near cache, and parents are told of the gap"},
