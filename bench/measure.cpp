@@ -125,14 +125,14 @@ class Lines : public benchmark::BenchmarkReporter {
   std::size_t next_ = 0;
 };
 
-/// What the rows that missed a target have in common, a line for each reason.
+/// Why rows missed their targets, a line for those that have it in common.
 void print_shortfalls(const std::vector<Finding>& findings) {
   std::string_view last;
   for (auto const& finding : findings) {
     if (!finding.verdict().starts_with("not")) continue;
     auto const& [rows, why] = shortfall_of(finding.entry.title);
-    if (why == last) continue;
-    last = why;
+    if (rows == last) continue;
+    last = rows;
     std::printf("%.*s: %.*s\n", static_cast<int>(rows.size()), rows.data(), static_cast<int>(why.size()), why.data());
   }
 }

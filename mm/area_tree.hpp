@@ -126,6 +126,7 @@ class AreaTree : protected AreaShape<Area, Nodes> {
       i = place;
     };
     unsigned const at = leaf->place;
+    // Before the first of its siblings `place` is beyond any count.
     auto const sibling = [parent = leaf->parent](unsigned place) {
       return parent == nullptr || place >= parent->count ? nullptr : static_cast<Leaf*>(parent->child[place]);
     };

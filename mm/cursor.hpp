@@ -80,7 +80,7 @@ class Cursor {
   GuestRange page() const { return {at(), geometry().page_size()}; }
 
   bool goes_on(Purpose purpose) const { return run_.slot != run_.end && purpose_ == purpose; }
-  /// At run_.slot, in a register: the next call waits for it.
+  /// `slot` is run_.slot. It was loaded once: after a store to the table it would be loaded again.
   void store(Entry* slot, Entry next) {
     run_.slot = slot + 1;
     tree().store(slot, next);
